@@ -14,6 +14,7 @@ from driftline.checks.opening import Opened
 from driftline.errors import UnknownNameError
 from driftline.events import MISSING_TEXTS, Task, class_name
 from driftline.profiles import Columns
+from driftline.sources.profiled import is_profiles
 
 if TYPE_CHECKING:
     from driftline.checks.own import Own
@@ -63,6 +64,9 @@ def check(
     on the current rows as on one window. ``measures`` are functions of the labelled current rows, by name, or addresses
     such as "costs.py:cost"; rules may use them. ``progress`` is called with the share of the work that is done, 0 to 1.
 
+    Either side, or both, may also be a table of profiles, as `driftline profile` writes it: then how rows are read is
+    known, and not to be said. What rests on single rows, such as relations between columns, is left out.
+
     An alert is a column that has drifted, significantly and by the minimum effect size (``floors``); a measure of
     performance that is significantly worse than on the reference; a problem of the data; or a rule in breach. Files are
     streamed: memory does not grow with their rows. Raises `UsageError` for options that do not fit together or the
@@ -93,6 +97,12 @@ def check(
     known_positive = None if positive is None else class_name(positive)
     own = dict(measures or {})
     known_rules = _rules(rules, own)
+    if is_profiles(reference) or is_profiles(current):
+        from driftline.checks.profiled import check_profiles
+        from driftline.checks.run import Request
+
+        given = Request(reference, current, columns, floors, multivariate, known_rules, own, progress)
+        return check_profiles(given, known_task, known_positive)
     opened = Opened(reference, current, columns)
     from driftline.checks.run import Request, run
 

@@ -53,8 +53,9 @@ def command(
 ) -> int:
     """Say what would have fired over a history, had this configuration been on.
 
-    HISTORY is a file or a pattern of rows with times, predictions and, where they are known, labels; or served:MODEL,
-    the windows of a model that `driftline serve` has judged. Exits with 0 when nothing would have fired, 1 when
+    HISTORY is a file or a pattern of rows with times, predictions and, where they are known, labels; the profiles that
+    `driftline profile` has made of such rows; or served:MODEL, the windows of a model that `driftline serve` has
+    judged. Exits with 0 when nothing would have fired, 1 when
     something would, 2 when the input cannot be used.
     """
     import msgspec
@@ -82,7 +83,9 @@ def _backtest(
 ) -> Backtest:
     from driftline.cli.check import chosen
     from driftline.config.load import load
-    from driftline.monitoring.backtest import backtest_rows, backtest_windows, subject_of
+    from driftline.engines.stored import open_profiles
+    from driftline.monitoring.backtest import backtest_profiles, backtest_rows, backtest_windows, subject_of
+    from driftline.sources.profiled import is_profiles
 
     config = load(path)
     if history.startswith(_SERVED):
@@ -101,6 +104,9 @@ def _backtest(
             raise UsageError(f"{history} has no windows yet; a backtest needs some that `driftline serve` has judged")
         come = Arrived(stored.watermark, labels_until)
         return backtest_windows(subject_of(known), rows, come, said, changed=changed, progress=told)
+    if is_profiles(history):
+        subject, made = subject_of(chosen(config.models, model, path)), open_profiles(history)
+        return backtest_profiles(subject, made, changed=changed, progress=told)
     return backtest_rows(subject_of(chosen(config.models, model, path)), history, changed=changed, progress=told)
 
 

@@ -100,8 +100,8 @@ def command(
     """Compare a current file with a reference: one verdict, one exit code.
 
     REFERENCE and CURRENT are Parquet, CSV, Arrow IPC or NDJSON files, tables of Delta Lake, patterns such as
-    'data/*.parquet', or addresses such as s3://bucket/rows.parquet. Exits with 0 when all is well, 1 when there are
-    alerts, 2 when the input cannot be used.
+    'data/*.parquet', addresses such as s3://bucket/rows.parquet, or what `driftline profile` has made of such rows.
+    Exits with 0 when all is well, 1 when there are alerts, 2 when the input cannot be used.
     """
     quiet_blas()
     if "://" not in reference + current:
@@ -112,6 +112,7 @@ def command(
     settings = _configured(config, model)
     given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors, settings)}
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
+    _require_own_layout(config, model, reference, current)
     reference, current = _hidden(config, model, reference, current)
     with progress("comparing") as told, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is none of the user's code
@@ -140,6 +141,24 @@ def _hidden(config: Path | None, model: str | None, *files: str) -> Sequence[Any
     from driftline.monitoring.hiding import opened
 
     return [opened(one, chosen_model) for one in files]
+
+
+def _require_own_layout(config: Path | None, model: str | None, *files: str) -> None:
+    """Refuse tables of profiles that were not made with this configuration."""
+    from driftline.sources.profiled import is_profiles
+
+    stored = [one for one in files if is_profiles(one)]
+    if config is None or not stored:
+        return
+    from driftline.config.load import load
+    from driftline.engines.stored import open_profiles
+    from driftline.monitoring.backtest import require_layout
+    from driftline.monitoring.layouts import layout_of_model
+
+    known = chosen(load(config).models, model, config)
+    layout = layout_of_model(known)
+    for one in stored:
+        require_layout(open_profiles(one), layout, known.name)
 
 
 def _kinds(fail_on: tuple[str, ...]) -> frozenset[str]:

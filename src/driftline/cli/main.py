@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "Compare a current file with a reference: one verdict, one exit code.",
     "backtest": "Say what would have fired over a history, had this been on.",
     "test": "Run tests of a configuration: given these windows, these alerts fire.",
+    "profile": "Profile a history by window, where it lies, for check and backtest.",
     "gate": "Judge a challenger against the champion on labelled rows: promote or hold.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "send": "Send the rows of a file to a service, as predictions or labels.",

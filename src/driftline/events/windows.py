@@ -78,6 +78,12 @@ class WindowSpec(msgspec.Struct, frozen=True):
         count, unit = self._count_and_unit
         return f"{count} {_UNIT_WORDS[unit]}{'s' if count > 1 else ''}"
 
+    @property
+    def is_within_a_day(self) -> bool:
+        """Whether no window is longer than a day."""
+        count, unit = self._count_and_unit
+        return (unit in ("min", "h") and count * (1 if unit == "min" else 60) <= 1440) or (count, unit) == (1, "d")
+
     def window_of(self, time: datetime) -> Window:
         """Return the window that holds an aware moment.
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from driftline.detection import HistoryWindow, turns_of
+from driftline.engines.stored import StoredProfiles
 from driftline.errors import DataError
 from driftline.events import WHOLE
+from driftline.lookalikes import shown
 from driftline.monitoring.assess import Arrived
 from driftline.monitoring.budget import (
     cadence_of,
@@ -20,10 +22,12 @@ from driftline.monitoring.budget import (
     verdict_of,
 )
 from driftline.monitoring.feedback import Guidance, guidance_for
+from driftline.monitoring.layouts import layout_of_setup
 from driftline.monitoring.model import read_reference, rows_as_served
 from driftline.monitoring.options import Budget, ModelConfig
-from driftline.monitoring.replay import Replayed, replay_rows, replay_windows, tracks_of
+from driftline.monitoring.replay import Replayed, replay_profiles, replay_rows, replay_windows, tracks_of
 from driftline.monitoring.setup import ModelSetup
+from driftline.profiles.layout import Layout
 from driftline.rules import JudgedWindow
 from driftline.rules.backtest import Backtest, Track, backtest_of
 from driftline.store.feedback import FeedbackRow
@@ -67,6 +71,36 @@ def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, p
     return _backtest(subject, replayed, changed, guidance_for(setup.config, ()))
 
 
+def backtest_profiles(
+    subject: Subject, stored: StoredProfiles, *, changed: datetime | None, progress: Progress = None
+) -> Backtest:
+    """Backtest on the profiles that `driftline profile` has made of a history: as on its rows, but that no row is read.
+
+    Raises `DataError` for profiles of another layout than the model's, or without a window.
+    """
+    setup = subject.setup
+    require_layout(stored, layout_of_setup(setup), setup.name)
+    replayed = list(replay_profiles(setup, stored.table, _shares(progress)))
+    if not replayed:
+        raise DataError(f"{stored.name} has no row with a time; a backtest judges windows of time")
+    notes = []
+    if setup.config.measures:
+        names = ", ".join(sorted(setup.config.measures))
+        notes.append(f"Measures of one's own are left out ({names}): they rest on rows, which profiles do not have.")
+    return _backtest(subject, replayed, changed, guidance_for(setup.config, ()), notes=notes)
+
+
+def require_layout(stored: StoredProfiles, layout: Layout, model: str) -> None:
+    """Refuse profiles that cannot be compared with a model's reference."""
+    if stored.layout.digest == layout.digest:
+        return
+    differs = " and ".join(stored.layout.differences(layout)) or "grids"
+    raise DataError(
+        f"{stored.name} has profiles of {shown(stored.model)} that were made with another configuration or reference "
+        f"than that of {shown(model)}: the {differs} differ; profile the rows again with this configuration"
+    )
+
+
 def backtest_windows(
     subject: Subject,
     stored: Sequence[WindowRow],
@@ -90,6 +124,7 @@ def _backtest(
     changed: datetime | None,
     guidance: Guidance,
     until: datetime | None = None,
+    notes: Sequence[str] = (),
 ) -> Backtest:
     setup, budget = subject.setup, subject.setup.config.budget
     subject, replayed, note = _after_reference(subject, list(windows))
@@ -103,7 +138,7 @@ def _backtest(
         changed=changed,
         budget=None if budget is None else budget.per_year,
         timezone=setup.config.window.timezone,
-        notes=(note,) if note else (),
+        notes=(*([note] if note else []), *notes),
     )
 
 

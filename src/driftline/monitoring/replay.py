@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
@@ -18,10 +18,12 @@ from driftline.monitoring.own import functions_on
 from driftline.monitoring.segments import profile, stored_profiles
 from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import WindowProfile, canonical
-from driftline.profiles.by_window import by_window
+from driftline.profiles.by_window import Profiled, by_window
 from driftline.profiles.segments import SegmentProfiles
+from driftline.profiles.table import ProfileTable
 from driftline.rules import JudgedWindow
 from driftline.rules.backtest import Track
+from driftline.sources.own import Replicates
 from driftline.store.windows import WindowRow
 
 
@@ -65,15 +67,40 @@ def replay_rows(
     for index, (window, group) in enumerate(windows):
         progress(index, len(windows))
         profiled = {version: profile(part, setup.schema, setup.reference) for (_, version), part in group}
-        versions = {version: one.whole for version, one in profiled.items()}
-        segments = reduce(SegmentProfiles.merge, [one.segments for one in profiled.values()])
         own = functions_on(setup, pl.concat([part for _, part in group]))
-        slices = sliced(versions, segments)
-        whole = reduce(WindowProfile.merge, versions.values())
-        yield Replayed(
-            window, Observed(whole, segments), assess(setup, window, "judged", slices, own, shown=False), labelled
-        )
+        yield _judged(setup, window, profiled, own, labelled=labelled)
     progress(len(windows), len(windows))
+
+
+def replay_profiles(
+    setup: ModelSetup, table: ProfileTable, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Iterator[Replayed]:
+    """Judge each window of a table of profiles, in order of event time, as `replay_rows` does those of its rows.
+
+    Measures of one's own are left out: these rest on rows. Rows whose time is missing are in no window.
+    """
+    parts = [(key.window, key.version, part) for key, part in table.parts.items() if key.window is not None]
+    labelled = any(part.whole.labelled for _, _, part in parts)
+    windows = [(window, list(group)) for window, group in groupby(parts, key=lambda one: one[0])]
+    for index, (window, group) in enumerate(windows):
+        progress(index, len(windows))
+        yield _judged(setup, window, {version: part for _, version, part in group}, {}, labelled=labelled)
+    progress(len(windows), len(windows))
+
+
+def _judged(
+    setup: ModelSetup,
+    window: Window,
+    profiled: Mapping[str, Profiled],
+    own: Mapping[str, Replicates],
+    *,
+    labelled: bool,
+) -> Replayed:
+    """A window that no more rows are waited for, by the profiles of its versions."""
+    versions = {version: one.whole for version, one in profiled.items()}
+    segments = reduce(SegmentProfiles.merge, [one.segments for one in profiled.values()])
+    assessment = assess(setup, window, "judged", sliced(versions, segments), own, shown=False)
+    return Replayed(window, Observed(reduce(WindowProfile.merge, versions.values()), segments), assessment, labelled)
 
 
 def replay_windows(

@@ -18,10 +18,11 @@ from driftline.errors import DataError, UsageError
 from driftline.events import Kind, Schema, Task, WindowSpec
 from driftline.profiles.alike import NAMED
 from driftline.profiles.columns import Columns
-from driftline.profiles.frame import canonical, score_columns, typed_values
+from driftline.profiles.frame import canonical, names_of, score_columns, typed_values
 from driftline.profiles.missing import without_missing
 from driftline.profiles.numbers import NumberStyle, number_style, read_numbers
 from driftline.profiles.parts import Anchor
+from driftline.profiles.reading import as_booleans
 from driftline.profiles.reading_times import in_doubt
 from driftline.profiles.times import (
     STYLES,
@@ -37,7 +38,9 @@ from driftline.profiles.times import (
 from driftline.sketches import Grid, encode
 
 _SPANS = {"date": pl.Date(), "datetime": pl.Datetime("us"), "duration": pl.Duration("us"), "clock": pl.Time()}
+_CODES = ("names", "numbers", "truths")
 _UNIT_LENGTH = 32
+_REAL, _ENDING_ZEROS = r"^[+-]?\d+\.\d*$", r"\.0*$|(\.\d*[1-9])0+$"
 _ISO, _EPOCHS = TimeStyle("year"), TimeStyle("numbers")
 _FIRST_YEAR, _LAST_YEAR = 1000, 8999
 _DIGEST = 32
@@ -47,6 +50,7 @@ class Reading(msgspec.Struct, frozen=True):
     """How the values of one column are read, where their type leaves it open.
 
     ``numbers`` is how numbers are written as texts, ``times`` how times are, and ``epochs`` what numbers mean as times.
+    ``codes`` says what the texts of categories were in the reference: numbers, truth values (``truths``), or names.
     ``span`` is what a feature of the kind datetime is, with the parts that come of it: a date, a datetime, a duration
     or a time of day (``clock``).
     """
@@ -55,10 +59,13 @@ class Reading(msgspec.Struct, frozen=True):
     times: TimeStyle = _ISO
     epochs: TimeStyle = _EPOCHS
     span: str = "datetime"
+    codes: str = "names"
 
     def __post_init__(self) -> None:
         if self.span not in _SPANS:
             raise UsageError(f"the span {self.span!r} came; allowed is one of {', '.join(_SPANS)}")
+        if self.codes not in _CODES:
+            raise UsageError(f"the codes {self.codes!r} came; allowed is one of {', '.join(_CODES)}")
         if self.numbers.decimal not in (".", ",") or self.numbers.grouping not in ("", ".", ",", " "):
             signs = f"{self.numbers.decimal!r} and {self.numbers.grouping!r}"
             raise UsageError(f"the signs {signs} came; numbers have a point or a comma, and groups also a space")
@@ -111,6 +118,23 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         )
         return hashlib.sha256(encode(same)).hexdigest()[:_DIGEST]
 
+    def differences(self, other: Layout) -> list[str]:
+        """Return in words where another layout differs, of that which has to be equal."""
+        pairs = {
+            "task": (self.schema.task, other.schema.task),
+            "windows": (self.windows, other.windows),
+            "features": (self.schema.features, other.schema.features),
+            "classes": (self.schema.classes, other.schema.classes),
+            "segments": (self.schema.segments, other.schema.segments),
+            "grids of numbers": (self.grids, other.grids),
+            "anchors of embeddings": (self.anchors, other.anchors),
+        }
+        rest = (
+            replace(self.schema, features={}, classes=(), segments={}),
+            replace(other.schema, features={}, classes=(), segments={}),
+        )
+        return [name for name, (one, two) in pairs.items() if one != two] or ["schemas"][: rest[0] != rest[1]]
+
     @cached_property
     def reads(self) -> tuple[str, ...]:
         """The columns of a table of rows that are read, each once: the features and those that have a role."""
@@ -152,7 +176,9 @@ def _read(values: pl.Series, layout: Layout, reading: Reading) -> pl.Series:
     number = kind is Kind.NUMERIC or role == "score"
     if number or (role in ("prediction", "label") and schema.task is Task.REGRESSION):
         return _numbers(values, schema.missing, reading)
-    return _spans(values, schema.missing, reading) if kind is Kind.DATETIME else values
+    if kind is Kind.DATETIME:
+        return _spans(values, schema.missing, reading)
+    return _codes(values, reading) if values.dtype in NAMED else values
 
 
 def _times(values: pl.Series, missing: tuple[str, ...], reading: Reading) -> pl.Series:
@@ -174,6 +200,18 @@ def _numbers(values: pl.Series, missing: tuple[str, ...], reading: Reading) -> p
     if values.dtype in (*NAMED, pl.Null):
         return read_numbers(without_missing(values.cast(pl.String), missing), reading.numbers).alias(values.name)
     return typed_values(values, Kind.NUMERIC)
+
+
+def _codes(values: pl.Series, reading: Reading) -> pl.Series:
+    """Categories as texts, spelled as the reference's: "1.0" and "True" are "1", where these were no texts."""
+    if reading.codes == "names":
+        return values
+    texts = values.cast(pl.String)
+    if reading.codes == "truths":
+        truths = as_booleans(texts)
+        return names_of(truths).zip_with(truths.is_not_null(), texts)
+    bare = texts.str.strip_chars()
+    return bare.str.replace(_ENDING_ZEROS, "${1}").zip_with(bare.str.contains(_REAL).fill_null(False), texts)
 
 
 def _spans(values: pl.Series, missing: tuple[str, ...], reading: Reading) -> pl.Series:
@@ -208,12 +246,25 @@ def readings_of(samples: Sequence[pl.DataFrame], columns: Columns, schema: Schem
         style = None if texts is None else number_style([texts])
         if style is not None:
             found[name] = Reading(numbers=style)
+    classes = [name for name in (columns.prediction, columns.label) if name and name not in targets]
+    for name in (*classes, *(one for one, kind in schema.features.items() if kind is Kind.CATEGORICAL)):
+        found[name] = Reading(codes=_codes_of(samples, name))
     for name, kind in schema.features.items():
         if kind is Kind.DATETIME:
             found[name] = _reading_of_spans(samples, name, schema.missing)
     if columns.time is not None:
         found[columns.time] = _reading_of_times(samples, columns.time, columns.time_format, schema.missing)
     return {name: reading for name, reading in sorted(found.items()) if reading != Reading()}
+
+
+def rows_like(layout: Layout, sample: pl.DataFrame) -> Layout:
+    """Return the layout for other rows, whose first ones show how their numbers and times are written."""
+    own = readings_of([sample], layout.columns, layout.schema)
+    readings = {}
+    for name in sorted(layout.readings.keys() | own.keys()):
+        was, now = layout.readings.get(name, Reading()), own.get(name, Reading())
+        readings[name] = replace(now, span=was.span, codes=was.codes)
+    return replace(layout, readings=readings)
 
 
 def _texts(samples: Iterable[pl.DataFrame], name: str, missing: tuple[str, ...]) -> Iterator[pl.Series]:
@@ -246,6 +297,17 @@ def _reading_of_times(
     return Reading(times=times, epochs=epochs)
 
 
+def _codes_of(samples: Sequence[pl.DataFrame], name: str) -> str:
+    dtype = _of_reference(samples, name)
+    return "truths" if dtype == pl.Boolean else "numbers" if dtype.is_numeric() else "names"
+
+
+def _of_reference(samples: Sequence[pl.DataFrame], name: str) -> pl.DataType:
+    """The type of a column of the reference, the last sample; that of texts if it has none."""
+    reference = samples[-1] if samples else pl.DataFrame()
+    return reference[name].dtype if name in reference.columns else pl.String()
+
+
 def _reading_of_spans(samples: Sequence[pl.DataFrame], name: str, missing: tuple[str, ...]) -> Reading:
     """The span is the reference's, the last sample's: its parts are what all others are compared with."""
     times = _ISO
@@ -253,7 +315,6 @@ def _reading_of_spans(samples: Sequence[pl.DataFrame], name: str, missing: tuple
         style = time_style([texts], plain=True)
         times = style if isinstance(style, TimeStyle) else times
         break
-    reference = samples[-1] if samples else pl.DataFrame()
-    dtype = reference[name].dtype if name in reference.columns else pl.String()
-    span = {pl.Date: "date", pl.Duration: "duration", pl.Time: "clock"}.get(dtype.base_type(), "datetime")
+    dtype = _of_reference(samples, name).base_type()
+    span = {pl.Date: "date", pl.Duration: "duration", pl.Time: "clock"}.get(dtype, "datetime")
     return Reading(times=times, span=span)

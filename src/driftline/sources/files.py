@@ -99,6 +99,21 @@ def _open_local(name: str, missing: Sequence[str], ignore: Collection[str]) -> R
     return _typed(".parquet", f"{escape(name)}/**/*.parquet", name, ignore)
 
 
+def files_of(path: str) -> list[str]:
+    """Return the files of a local pattern, or of a folder of Parquet files, in order: these may differ in columns and
+    types. Everything else is opened as a whole: a file, a table of Delta Lake, an address.
+    """
+    there = Path(path)
+    if _ADDRESS.match(path):
+        return [path]
+    with readable(path):
+        if there.is_dir() and not (there / "_delta_log").is_dir():
+            return sorted(str(file) for file in there.rglob("*.parquet") if file.is_file()) or [path]
+        if there.exists():
+            return [path]
+        return [str(file) for file in _files(path)] or [path]
+
+
 def read_rows(path: Path, missing: Sequence[str] = MISSING_TEXTS) -> pl.DataFrame:
     """Read a whole file into memory, and log its notes; arguments and errors are those of `open_rows`."""
     return whole(open_rows(path, missing))

@@ -11,15 +11,16 @@ import polars as pl
 
 from driftline.events import Kind, Task, missing_numbers
 from driftline.profiles import CategoricalColumn, Columns, NumericColumn
-from driftline.profiles.column import CategoricalTally, Column, NumericTally, merge_columns
+from driftline.profiles.column import Column, merge_columns
 from driftline.profiles.frame import FEATURE, SCORE, score_columns
 from driftline.profiles.layout import Layout, read_rows
+from driftline.profiles.missing import without_missing
 from driftline.profiles.table import Key
-from driftline.sketches import Grid
+from driftline.sketches import CategoryCounts, Grid
 from driftline.sql.counted import profile_counted
-from driftline.sql.dialects import Numbers, cells, number
-from driftline.sql.given import NUMBERS, Given
-from driftline.sql.near import SUMS, column_of_cells, near_of
+from driftline.sql.dialects import Numbers, cells, number, values
+from driftline.sql.given import NUMBERS, Answer, Given
+from driftline.sql.near import columns_of_cells, near_of
 
 
 class Part(NamedTuple):
@@ -66,37 +67,72 @@ def problem_of(part: Part, given: Given) -> str | None:
 
 def profile_column(part: Part, given: Given, rows: Mapping[Key, int]) -> dict[Key, Column]:
     """Return the profile of a column by window and version; ``rows`` are their numbers of rows."""
+    if part.column not in given.types:
+        return {key: _absent(part, count) for key, count in rows.items() if part.role in ("feature", "output")}
     found: dict[Key, Column] = {}
     grid = given.layout.grids.get(part.canonical, Grid())
-    for key, counted in _counted(part, given, grid, rows):
-        near = NumericColumn()
-        others = counted
-        if "cell" in counted.columns:
-            there = counted.filter(pl.col("cell").is_not_null())
-            near = column_of_cells(there.with_columns(pl.col(name).cast(pl.Int128) for name in SUMS), grid)
-            others = counted.filter(pl.col("cell").is_null())
-        column = _by_value(part, given, grid, others)
-        column = merge_columns(near, column) if part.kind is Kind.NUMERIC else column
-        if column.rows:
-            found[key] = merge_columns(found[key], column) if key in found else column
+    for answer in _answers(part, given, grid):
+        for key, column in _profiled(part, given, grid, answer):
+            if column.rows:
+                found[key] = merge_columns(found[key], column) if key in found else column
     return found
 
 
-def _counted(part: Part, given: Given, grid: Grid, rows: Mapping[Key, int]) -> Iterator[tuple[Key, pl.DataFrame]]:
+def _absent(part: Part, rows: int) -> Column:
+    """The profile of a column that the rows lack."""
+    column = NumericColumn if part.kind is Kind.NUMERIC else CategoricalColumn
+    return column(rows=rows, missing=rows)
+
+
+def _answers(part: Part, given: Given, grid: Grid) -> Iterator[Answer]:
     """Ask for a column's sums by ``cell``, if it has some, and for the number of ``rows`` by ``value``."""
-    if part.column not in given.types:
-        for key, count in rows.items():
-            yield key, pl.DataFrame({"value": [None], "rows": [count]}, schema={"value": pl.String, "rows": pl.Int64})
-        return
     numbers = _numbers(part, given, grid)
     if numbers is not None:
-        yield from given.by_key(cells(given.source, given.keys, given.column(part.column), numbers, given.dialect))
-        return
+        return given.answers(cells(given.source, given.keys, given.column(part.column), numbers, given.dialect))
     value = given.value(part.column)
     if given.kind(part.column) == "decimal":
         value = f"CAST({value} AS {given.dialect.real})"
-    for key, counted in given.counts([value]):
-        yield key, counted.rename({"x0": "value"})
+    return given.answers(values(given.source, given.keys, [value]))
+
+
+def _profiled(part: Part, given: Given, grid: Grid, answer: Answer) -> Iterator[tuple[Key, Column]]:
+    """Yield the profiles of a column, or of parts of it, from what a statement returned."""
+    frame = answer.frame.with_columns(_places(answer))
+    if "cell" in frame.columns:
+        near = frame.filter(pl.col("cell").is_not_null())
+        if near.height:
+            keys = near["key"].unique(maintain_order=True).to_list()
+            yield from zip((answer.keys[key] for key in keys), columns_of_cells(near, grid), strict=True)
+        frame = frame.filter(pl.col("cell").is_null())
+    read = _read(part, given, frame["value" if "value" in frame.columns else "x0"])
+    if part.kind is Kind.CATEGORICAL:  # there are also names for what is missing
+        read = without_missing(read, given.layout.schema.missing)
+    known = pl.DataFrame([frame["key"], read.alias("read"), frame["rows"]])
+    if part.role in ("label", "score"):  # only rows that have one count
+        known = known.filter(pl.col("read").is_not_null())
+    for (key,), counted in known.partition_by("key", as_dict=True, include_key=False).items():
+        yield answer.keys[key], _of_values(part, grid, counted["read"], counted["rows"])
+
+
+def _places(answer: Answer) -> pl.Series:
+    """The place of each row's key among the keys."""
+    lengths = np.diff([*answer.begins, answer.frame.height])
+    return pl.Series("key", np.repeat(np.arange(len(lengths)), lengths), dtype=pl.Int64)
+
+
+def _of_values(part: Part, grid: Grid, read: pl.Series, rows: pl.Series) -> Column:
+    """The profile of values, null for missing ones, that occur so many times."""
+    there = read.is_not_null()
+    absent = _absent(part, int(rows.filter(~there).sum()))
+    read, rows = read.filter(there), rows.filter(there)
+    if part.kind is Kind.CATEGORICAL:
+        names = CategoryCounts.of(zip(read.to_list(), rows.to_list(), strict=True))
+        return merge_columns(absent, CategoricalColumn(rows=int(rows.sum()), categories=names))
+
+    def numbers(places: npt.NDArray[np.int64]) -> NumericColumn:
+        return NumericColumn.of(read[places], grid)
+
+    return merge_columns(absent, profile_counted(numbers, NumericColumn(), rows.to_numpy()))
 
 
 def _numbers(part: Part, given: Given, grid: Grid) -> Numbers | None:
@@ -110,29 +146,6 @@ def _numbers(part: Part, given: Given, grid: Grid) -> Numbers | None:
     if part.role == "score":
         among.append(f"x >= {number(0.0, dialect)} AND x <= {number(1.0, dialect)}")
     return Numbers(grid, near, "".join(f" AND {one}" for one in among))
-
-
-def _by_value(part: Part, given: Given, grid: Grid, counted: pl.DataFrame) -> Column:
-    """The profile of values, each read as the layout says, from how often they occur."""
-    read = _read(part, given, counted["value"])
-    counts = counted["rows"].cast(pl.Int64).to_numpy()
-    if part.role in ("label", "score"):  # only rows that have one count
-        there = read.is_not_null()
-        read, counts = read.filter(there), counts[there.to_numpy()]
-
-    def categories(those: npt.NDArray[np.bool_]) -> CategoricalColumn:
-        tally = CategoricalTally(given.layout.schema.missing)
-        tally.add(read.filter(pl.Series(those)))
-        return tally.column()
-
-    def numbers(those: npt.NDArray[np.bool_]) -> NumericColumn:
-        tally = NumericTally(grid)
-        tally.add(read.filter(pl.Series(those)))
-        return tally.column()
-
-    if part.kind is Kind.CATEGORICAL:
-        return profile_counted(categories, CategoricalColumn(), counts)
-    return profile_counted(numbers, NumericColumn(), counts)
 
 
 def _read(part: Part, given: Given, raw: pl.Series) -> pl.Series:

@@ -21,7 +21,8 @@ class Dialect(NamedTuple):
     ``high_bits`` are the high 16 bits of a float64 as float32, ``hour`` the whole hours of a time since 1970, and
     ``text`` a text that is equal to no other, whatever its collation. ``whole`` is an integer of 64 bits, and ``sums``
     a sum of such integers as a text, since it may have more than 64 bits. A ``fence`` keeps a planner from putting an
-    expression into each place where its name stands.
+    expression into each place where its name stands. ``steps`` is how many lengths, in microseconds, a time is after
+    the ``first`` one; empty where comparing is as quick.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Dialect(NamedTuple):
     hour: str
     text: str
     fence: str
+    steps: str
 
 
 DUCKDB = Dialect(
@@ -43,6 +45,7 @@ DUCKDB = Dialect(
     hour="((epoch_us({0}) + 1000000000 * 3600000000) // 3600000000 - 1000000000)",
     text="{0} COLLATE C",
     fence="",
+    steps="((epoch_us({0}) - ({first})) // {length})",
 )
 POSTGRESQL = Dialect(
     name="PostgreSQL",
@@ -53,6 +56,7 @@ POSTGRESQL = Dialect(
     hour="CAST(floor(extract(epoch FROM {0}) / 3600) AS BIGINT)",
     text='{0} COLLATE "C"',
     fence=" OFFSET 0",
+    steps="",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import polars as pl
 from msgspec.structs import replace
@@ -18,10 +19,24 @@ from driftline.sql.dialects import is_time, quoted, values, window_number
 
 TIMES = ("time", "instant", "date")
 NUMBERS = ("real", "single", "whole", "decimal")
-HOUR = timedelta(hours=1)
+HOUR, _MICROSECOND = timedelta(hours=1), timedelta(microseconds=1)
 _NAMES = (*NUMBERS, "text", "boolean", "date", "other")
 _MOST_WINDOWS = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Answer(NamedTuple):
+    """Rows that a statement returned, in the order of their keys, and where the rows of each key begin."""
+
+    frame: pl.DataFrame
+    keys: list[Key]
+    begins: list[int]
+
+    def parts(self) -> Iterator[tuple[Key, slice]]:
+        """Yield the keys and which rows are theirs."""
+        ends = [*self.begins[1:], self.frame.height]
+        for key, begin, end in zip(self.keys, self.begins, ends, strict=True):
+            yield key, slice(begin, end)
 
 
 class Given:
@@ -35,7 +50,7 @@ class Given:
         self.database, self.source, self.layout = database, source, layout
         self.dialect = database.dialect
         self.types: Mapping[str, Type] = database.types(source)
-        self._windows: list[Window] = []
+        self._windows: Mapping[int, Window] = {}
         self.keys = f"{self._window()} AS w, {self._version()} AS v"
 
     def column(self, name: str) -> str:
@@ -68,21 +83,27 @@ class Given:
         moment = f"CAST({given} AS TIMESTAMP)" if kind == "date" else given
         return f"CASE WHEN {is_time(given, kind)} THEN {self.dialect.hour.format(moment)} END"
 
-    def counts(self, expressions: Sequence[str]) -> Iterator[tuple[Key, pl.DataFrame]]:
+    def counts(self, expressions: Sequence[str]) -> Iterator[Answer]:
         """Count the rows by the values of expressions, ``x0`` and so on; a key may come several times."""
-        return self.by_key(values(self.source, self.keys, expressions))
+        return self.answers(values(self.source, self.keys, expressions))
 
-    def by_key(self, statement: str) -> Iterator[tuple[Key, pl.DataFrame]]:
-        """Split what a statement returns by its ``w`` and ``v``; a key may come several times."""
+    def answers(self, statement: str) -> Iterator[Answer]:
+        """Return what a statement returns by its ``w`` and ``v``; a key may come several times."""
         column = self.layout.columns.version
         only = self.reading(Columns(version=column), [])
         for frame in self.database.frames(statement):
+            if not frame.height:
+                continue
             named = pl.Series("v", [""]).new_from_index(0, frame.height)
-            if column is not None and frame.height:
+            if column is not None:
                 named = read_rows(pl.DataFrame({column: frame["v"]}), only)["version"].fill_null("").alias("v")
-            split = frame.with_columns(pl.col("w").cast(pl.Int64), named)
-            for (place, version), part in split.partition_by("w", "v", as_dict=True, include_key=False).items():
-                yield Key(None if place is None else self._windows[place], version), part
+            known = frame.with_columns(pl.col("w").cast(pl.Int64), named, pl.col("rows").cast(pl.Int64)).sort("w", "v")
+            begins = known.select((pl.struct("w", "v").rle_id().diff().fill_null(1) != 0).arg_true()).to_series()
+            keys = [
+                Key(None if place is None else self._windows[place], version)
+                for place, version in known.select("w", "v")[begins.to_list()].rows()
+            ]
+            yield Answer(known, keys, begins.to_list())
 
     def reading(self, columns: Columns, features: Iterable[str]) -> Layout:
         """Return the layout by which some columns alone are read, each as the whole layout says; without windows."""
@@ -109,8 +130,15 @@ class Given:
             )
         asked = f"SELECT DISTINCT {self.hour(time)} AS hour FROM {self.source} AS given"
         hours = pl.concat(self.database.frames(asked))["hour"].cast(pl.Int64).drop_nulls()
-        self._windows = windows_of(hours.sort().to_list(), spec)
-        return window_number(self.column(time), self.kind(time), self._windows)
+        windows = windows_of(hours.sort().to_list(), spec)
+        length = _one_length(windows)
+        if length and self.dialect.steps and self.kind(time) != "date":
+            first = (windows[0].start - _EPOCH) // _MICROSECOND
+            self._windows = {(one.start - windows[0].start) // length: one for one in windows}
+            step = self.dialect.steps.format(self.column(time), first=first, length=length // _MICROSECOND)
+            return f"CASE WHEN {is_time(self.column(time), self.kind(time))} THEN {step} END"
+        self._windows = dict(enumerate(windows))
+        return window_number(self.column(time), self.kind(time), windows)
 
     def _version(self) -> str:
         name = self.layout.columns.version
@@ -119,6 +147,15 @@ class Given:
         if (problem := self.problem(name)) is not None:
             raise UsageError(f"the version in {name!r}: {problem}")
         return self.value(name)
+
+
+def _one_length(windows: Sequence[Window]) -> timedelta | None:
+    """The length of windows of which each begins some lengths after the first; None for others."""
+    lengths = {window.end - window.start for window in windows}
+    if len(lengths) != 1:
+        return None
+    (length,) = lengths
+    return length if all((window.start - windows[0].start) % length == timedelta() for window in windows) else None
 
 
 def windows_of(hours: Sequence[int], spec: WindowSpec) -> list[Window]:

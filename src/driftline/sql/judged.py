@@ -53,14 +53,16 @@ def profile_judged(given: Given) -> dict[Key, Profiled]:
         asked.append(given.hour(columns.time))
     only = _layout(given)
     found: dict[Key, Profiled] = {}
-    for key, part in given.counts(asked):
-        rows = pl.DataFrame([part[f"x{at}"].alias(name) for at, name in enumerate(wanted)])
-        rows = read_rows(rows if wanted else pl.DataFrame(height=part.height), only)
+    for answer in given.counts(asked):
+        rows = pl.DataFrame([answer.frame[f"x{at}"].alias(name) for at, name in enumerate(wanted)])
+        rows = read_rows(rows if wanted else pl.DataFrame(height=answer.frame.height), only)
         if columns.time is not None:
-            hours = part[f"x{len(wanted)}"] if len(asked) > len(wanted) else None
-            rows = rows.with_columns(_times(hours, part.height))
-        profiled = _profile(rows, part["rows"].cast(pl.Int64).to_numpy(), only)
-        found[key] = found[key].merge(profiled) if key in found else profiled
+            hours = answer.frame[f"x{len(wanted)}"] if len(asked) > len(wanted) else None
+            rows = rows.with_columns(_times(hours, rows.height))
+        counts = answer.frame["rows"].to_numpy()
+        for key, of_key in answer.parts():
+            profiled = _profile(rows[of_key], counts[of_key], only)
+            found[key] = found[key].merge(profiled) if key in found else profiled
     return found
 
 
@@ -82,8 +84,8 @@ def _layout(given: Given) -> Layout:
 
 
 def _profile(rows: pl.DataFrame, counts: npt.NDArray[np.int64], layout: Layout) -> Profiled:
-    def those(there: npt.NDArray[np.bool_]) -> Profiled:
-        return profile_with_segments(rows.filter(pl.Series(there)), layout.schema, {}, {})
+    def those(places: npt.NDArray[np.int64]) -> Profiled:
+        return profile_with_segments(rows[places], layout.schema, {}, {})
 
     return profile_counted(those, Profiled(), counts)
 

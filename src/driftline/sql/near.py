@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -77,26 +77,25 @@ def _float(place: int) -> float:
     return found
 
 
-def column_of_cells(cells: pl.DataFrame, grid: Grid) -> NumericColumn:
-    """Return the profile of near numbers from their sums by cell.
+def columns_of_cells(cells: pl.DataFrame, grid: Grid) -> Iterator[NumericColumn]:
+    """Yield the profiles of near numbers from their sums by cell, one for each ``key``, in ascending order of these.
 
-    The columns are ``cell``, the high 16 bits of a float32, `SUMS`, and the ``smallest`` and ``largest`` number.
+    The columns are ``key``, ``cell``, the high 16 bits of a float32, `SUMS`, and the ``smallest`` and ``largest``
+    number. A cell comes once for a key, or it is added up.
     """
-    if not cells.height:
-        return NumericColumn()
-    by_cell = cells.group_by("cell").agg(pl.col("rows").sum()).sort("cell")
-    numbers = in_order(by_cell["cell"].to_numpy())
-    order = np.argsort(numbers)
-    rows, coarse, fine, squares, crosses = (int(cells[name].sum()) for name in SUMS)
-    tally = RoundedMomentsTally(grid.scale)
-    tally.add_rounded(rows, coarse, fine, squares, crosses)
-    smallest, largest = cells["smallest"].min(), cells["largest"].max()
-    assert isinstance(smallest, float)
-    assert isinstance(largest, float)
-    return NumericColumn(
-        rows=rows,
-        smallest=smallest + 0.0,  # no -0.0
-        largest=largest + 0.0,
-        sketch=GridSketch(grid, numbers[order], by_cell["rows"].cast(pl.Int64).to_numpy()[order]),
-        moments=tally.moments(),
-    )
+    known = cells.with_columns(pl.Series("cell", in_order(cells["cell"].to_numpy())))
+    by_cell = known.group_by("key", "cell").agg(pl.col("rows").sum()).sort("key", "cell")
+    numbers, counts = by_cell["cell"].to_numpy(), by_cell["rows"].to_numpy()
+    wholes = [pl.col(name).cast(pl.Int128).sum() for name in SUMS]
+    parts = known.group_by("key").agg(*wholes, pl.col("smallest").min(), pl.col("largest").max()).sort("key")
+    ends = np.searchsorted(by_cell["key"].to_numpy(), parts["key"].to_numpy(), side="right").tolist()
+    for begin, end, (_, *sums, smallest, largest) in zip([0, *ends], ends, parts.rows(), strict=False):
+        tally = RoundedMomentsTally(grid.scale)
+        tally.add_rounded(*sums)
+        yield NumericColumn(
+            rows=sums[0],
+            smallest=smallest + 0.0,  # no -0.0
+            largest=largest + 0.0,
+            sketch=GridSketch(grid, numbers[begin:end], counts[begin:end]),
+            moments=tally.moments(),
+        )

@@ -39,8 +39,9 @@ def profile(connection: Any, rows: str, layout: Layout) -> SqlProfiles:
 def _profiles(given: Given) -> SqlProfiles:
     """Ask one statement after another, and put the answers together."""
     counts: dict[Key, int] = {}
-    for key, counted in given.counts([]):
-        counts[key] = counts.get(key, 0) + int(counted["rows"].sum())
+    for answer in given.counts([]):
+        for key, of_key in answer.parts():
+            counts[key] = counts.get(key, 0) + int(answer.frame["rows"][of_key].sum())
     left_out: dict[str, str] = {}
     columns: dict[Part, dict[Key, Column]] = {}
     for part in parts_of(given.layout):

@@ -1,0 +1,78 @@
+"""Tables of profiles as they are stored: a Parquet file or a Delta Lake table that says by itself what it is.
+
+Beside the columns of `driftline.profiles.table.SCHEMA` each row has its model's name, the release of Driftline that
+made it, and the bytes of its layout, so that whoever copies, joins or rewrites such tables loses nothing. Parquet and
+Delta store a column of equal values once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from driftline.errors import CodecError, DataError
+from driftline.profiles.layout import Layout
+from driftline.profiles.table import ProfileTable, as_frame, from_frame
+from driftline.sketches import decode, encode
+from driftline.sources.files import open_rows, whole
+from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, TELLING, holds_profiles
+
+
+class StoredProfiles(NamedTuple):
+    """What a stored table holds: its profiles, the layout that they were made with, and the model's name.
+
+    ``name`` is where it came from, for messages.
+    """
+
+    table: ProfileTable
+    layout: Layout
+    model: str
+    name: str
+
+
+def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
+    """Read a table of profiles; those of a pattern, or folder, are merged.
+
+    Raises `DataError` for one that is damaged, of a newer release, or of several layouts or models.
+    """
+    if isinstance(given, pl.DataFrame):
+        return _from_frame(given, "the table of profiles")
+    rows = open_rows(given)
+    if not holds_profiles(rows.schema):
+        lacking = ", ".join(sorted(TELLING - set(rows.schema)))
+        raise DataError(f"{given} is no table of profiles, as `driftline profile` writes them: it lacks {lacking}")
+    return _from_frame(whole(rows), str(given))
+
+
+def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:
+    if not frame.height:
+        raise DataError(f"{name} is a table of profiles without any; profile some rows with `driftline profile`")
+    layout = _layout_of(frame, name)
+    models = frame[MODEL].unique().sort().to_list()
+    if len(models) != 1 or not isinstance(models[0], str):
+        raise DataError(f"{name} has profiles of {len(models)} models ({', '.join(map(str, models))}); name one's")
+    return StoredProfiles(from_frame(frame, layout, name), layout, models[0], name)
+
+
+def _layout_of(frame: pl.DataFrame, name: str) -> Layout:
+    """The layout of the first row; that all others have one like it is checked row by row."""
+    stored = frame[LAYOUT][0]
+    if not isinstance(stored, bytes):
+        raise DataError(f"{name} is damaged: {LAYOUT} has no bytes")
+    try:
+        return decode(stored, Layout)
+    except CodecError as error:
+        release = frame[RELEASE][0]
+        raise DataError(
+            f"{name} has a layout that this release cannot read ({error}); it was made by driftline {release}: upgrade "
+            "driftline, or profile the rows again"
+        ) from error
+
+
+def stored_frame(table: ProfileTable, layout: Layout, model: str, release: str) -> pl.DataFrame:
+    """Return a table of profiles as it is stored; equal tables are equal, byte for byte."""
+    return as_frame(table, layout).with_columns(
+        pl.lit(model).alias(MODEL), pl.lit(release).alias(RELEASE), pl.lit(encode(layout)).alias(LAYOUT)
+    )

@@ -13,6 +13,7 @@ from driftline.events import MISSING_TEXTS
 from driftline.sources.files import open_rows
 from driftline.sources.frames import frame_of_pandas, frame_of_table, is_library_fault
 from driftline.sources.hidden import HiddenRows
+from driftline.sources.relations import is_relation, rows_of_relation
 from driftline.sources.rows import FrameRows, Rows, ScannedRows, StreamedRows
 
 _TABLES = ("Table", "RecordBatch", "DataFrame")
@@ -41,7 +42,10 @@ def _from_memory(rows: Any, side: str, ignore: Collection[str]) -> Rows:
     if isinstance(rows, pl.DataFrame):
         return FrameRows(rows, side)
     if isinstance(rows, pl.LazyFrame):
-        return ScannedRows(rows, side, narrow=True, ignore=ignore)
+        # in one pass: a query may be dear, and its rows may come in another order the next time
+        return ScannedRows(rows, side, narrow=False, typed=True, ignore=ignore)
+    if is_relation(rows):
+        return rows_of_relation(rows, side, ignore)
     if type(rows).__name__ == "DeltaTable":
         return ScannedRows(pl.scan_delta(rows), side, narrow=True, ignore=ignore)
     if isinstance(rows, list) and rows and all(hasattr(part, "__arrow_c_array__") for part in rows):

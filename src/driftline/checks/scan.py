@@ -201,10 +201,13 @@ class _Reading:
 
 
 class _Sample:
-    """A sample of one row from each interval of a stream; intervals are doubled as rows become many."""
+    """A sample of one row from each interval of a stream; intervals are doubled as rows become many.
+
+    A known ``count`` of rows only saves keeping some that would be dropped: the rows are the same without it.
+    """
 
     def __init__(self, count: int | None) -> None:
-        self._drawn = DrawnRows((count or 0) // SPACED_ROWS)
+        self._drawn = DrawnRows(level=((count or 0) // (2 * SPACED_ROWS + 1)).bit_length())
         self._frames: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:

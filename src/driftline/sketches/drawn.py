@@ -30,14 +30,13 @@ def drawn_places(rows: int, count: int) -> _Places:
 
 
 class DrawnRows:
-    """Choose the rows of a stream of unknown length to keep: one of each stretch of ``step`` rows.
+    """Choose the rows of a stream of unknown length to keep: one of each stretch of ``2**level`` rows.
 
-    `halve` makes stretches twice as long. Which rows are kept at the end depends only on the first and the last step.
+    `halve` makes stretches twice as long. Which rows are kept at the end depends only on the last level.
     """
 
-    def __init__(self, step: int) -> None:
-        self._step, self._level = max(step, 1), 0
-        self._seen = 0
+    def __init__(self, level: int = 0) -> None:
+        self._level, self._seen = level, 0
         self._stretches = np.empty(0, np.int64)
 
     @property
@@ -47,7 +46,7 @@ class DrawnRows:
 
     def take(self, rows: int) -> _Places:
         """Return the places, from 0, of the rows to keep among the next ``rows`` ones."""
-        size = self._step << self._level
+        size = 1 << self._level
         stretches = np.arange(self._seen // size, -(-(self._seen + rows) // size))
         places = self._drawn(stretches) - self._seen
         here = (places >= 0) & (places < rows)
@@ -65,7 +64,7 @@ class DrawnRows:
     def _drawn(self, stretches: _Places) -> _Places:
         for level in range(self._level, 0, -1):
             stretches = 2 * stretches + _second(stretches, level)
-        return stretches * self._step + _offsets(stretches, np.full(len(stretches), self._step))
+        return stretches
 
 
 def _second(stretches: _Places, level: int) -> _Places:

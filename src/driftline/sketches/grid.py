@@ -45,7 +45,7 @@ class Grid(msgspec.Struct, frozen=True):
         high = np.empty(len(scaled), np.int64)
         for start in range(0, len(scaled), CHUNK):
             _high_bits(scaled[start : start + CHUNK], high[start : start + CHUNK])
-        return _in_order(high)
+        return in_order(high)
 
     def lower_edges(self, cells: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the smallest value of each cell (its edge nearer to minus infinity)."""
@@ -91,8 +91,12 @@ def _high_bits(scaled: npt.NDArray[np.float64], out: npt.NDArray[np.int64]) -> n
     return np.right_shift(single.view(np.uint32), 16, out=out, casting="unsafe")
 
 
-def _in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
-    """Cell numbers from the high bits of floats: those of negative floats are reversed, so that they ascend."""
+def in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
+    """Return cell numbers from the high 16 bits of float32: those of negative ones are reversed, so that they ascend.
+
+    >>> in_order(np.array([0x3F80, 0xBF80, 0])).tolist()  # of 1, -1 and 0
+    [49024, 16511, 32768]
+    """
     cells = high.astype(np.uint16)
     return np.where(cells & np.uint16(_SIGN), ~cells, cells | np.uint16(_SIGN))
 
@@ -287,5 +291,5 @@ def _from_high_bits(grid: Grid, high: npt.NDArray[np.integer], counts: npt.NDArr
     if not len(high):
         return GridSketch()
     negative = int(np.searchsorted(high, _SIGN))
-    cells = _in_order(np.concatenate([high[negative:][::-1], high[:negative]]))
+    cells = in_order(np.concatenate([high[negative:][::-1], high[:negative]]))
     return GridSketch(grid, cells, np.concatenate([counts[negative:][::-1], counts[:negative]]))

@@ -15,9 +15,9 @@ from driftline.sketches.scratch import CHUNK, scratch
 LARGEST = float(np.finfo(np.float32).max)
 """Larger values are capped at this size, so that their squares stay finite. The grid has the same cap."""
 
-_COARSE, _FINE, _EXTREME = 14, 40, 100
-_ROUNDED_BELOW = 16.0  # 4 bits, and 14 more: their squares have 36, and 2**16 of them add up without rounding
-_TO_COARSE, _TO_FINE = 1.5 * 2.0 ** (52 - _COARSE), 1.5 * 2.0 ** (52 - _FINE)
+COARSE, FINE, _EXTREME = 14, 40, 100
+ROUNDED_BELOW = 16.0  # 4 bits, and 14 more: their squares have 36, and 2**16 of them add up without rounding
+TO_COARSE, TO_FINE = 1.5 * 2.0 ** (52 - COARSE), 1.5 * 2.0 ** (52 - FINE)
 
 
 class Moments(msgspec.Struct, frozen=True):
@@ -113,24 +113,24 @@ class RoundedMomentsTally:
             self._exact.add(from_centre, largest)
             return
         count = len(scaled)
-        if largest >= math.ldexp(_ROUNDED_BELOW, self._shift):
-            far = np.flatnonzero(np.abs(scaled) >= _ROUNDED_BELOW)
+        if largest >= math.ldexp(ROUNDED_BELOW, self._shift):
+            far = np.flatnonzero(np.abs(scaled) >= ROUNDED_BELOW)
             self.add_far(from_centre[far])
             scaled[far] = 0.0
             count -= len(far)
         rounded, rest = scratch("rounded", len(scaled), np.float64), scratch("rest", len(scaled), np.float64)
-        np.add(scaled, _TO_COARSE, out=rounded)
-        np.subtract(rounded, _TO_COARSE, out=rounded)
+        np.add(scaled, TO_COARSE, out=rounded)
+        np.subtract(rounded, TO_COARSE, out=rounded)
         np.subtract(scaled, rounded, out=rest)
-        np.add(rest, _TO_FINE, out=rest)
-        np.subtract(rest, _TO_FINE, out=rest)
-        coarse = int(math.ldexp(float(np.add.reduce(rounded)), _COARSE))
-        fine = int(math.ldexp(float(np.add.reduce(rest)), _FINE))
+        np.add(rest, TO_FINE, out=rest)
+        np.subtract(rest, TO_FINE, out=rest)
+        coarse = int(math.ldexp(float(np.add.reduce(rounded)), COARSE))
+        fine = int(math.ldexp(float(np.add.reduce(rest)), FINE))
         np.multiply(rest, rounded, out=rest)
-        np.multiply(rest, 2.0 ** (_COARSE + _FINE), out=rest)  # whole, and too many bits to be added up as floats
+        np.multiply(rest, 2.0 ** (COARSE + FINE), out=rest)  # whole, and too many bits to be added up as floats
         crosses = int(np.add.reduce(rest.astype(np.int64)))
         np.multiply(rounded, rounded, out=rounded)  # not np.dot: its threads would wait actively for more
-        self.add_rounded(count, coarse, fine, int(math.ldexp(float(np.add.reduce(rounded)), 2 * _COARSE)), crosses)
+        self.add_rounded(count, coarse, fine, int(math.ldexp(float(np.add.reduce(rounded)), 2 * COARSE)), crosses)
 
     def add_rounded(self, count: int, coarse: int, fine: int, squares: int, crosses: int) -> None:
         """Add ``count`` values that are already rounded, by the sums over their parts.
@@ -140,8 +140,8 @@ class RoundedMomentsTally:
         and fine parts, in units of 2**-54 square scales.
         """
         self._count += count
-        self._total += (coarse << (_FINE - _COARSE)) + fine
-        self._squares += (squares << (_FINE - _COARSE)) + 2 * crosses
+        self._total += (coarse << (FINE - COARSE)) + fine
+        self._squares += (squares << (FINE - COARSE)) + 2 * crosses
 
     def add_far(self, from_centre: npt.NDArray[np.float64]) -> None:
         """Add values, shape (n,), that are 16 scales or more from the centre."""
@@ -154,7 +154,7 @@ class RoundedMomentsTally:
         return self._exact.moments().merge(
             Moments(
                 self._count,
-                ExactSum.scaled(self._total, self._shift - _FINE),
-                ExactSum.scaled(self._squares, 2 * self._shift - _COARSE - _FINE),
+                ExactSum.scaled(self._total, self._shift - FINE),
+                ExactSum.scaled(self._squares, 2 * self._shift - COARSE - FINE),
             )
         )

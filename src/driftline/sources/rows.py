@@ -128,6 +128,7 @@ class ScannedRows:
         name: str,
         *,
         narrow: bool,
+        typed: bool | None = None,
         again: Sequence[Callable[[], pl.LazyFrame]] = (),
         retype: Callable[[Collection[str]], ScannedRows] | None = None,
         notes: Sequence[str] = (),
@@ -136,11 +137,12 @@ class ScannedRows:
     ) -> None:
         """Take the schema from the scan; if it cannot be read, from the next scan in ``again``; see `batches`.
 
+        ``typed`` is as ``narrow`` unless given.
         ``retype`` opens a text file again with some columns as they are written. ``ignore`` are columns that `sample`
         does not read: they are missing there. ``kept`` is an object that must live as long as the rows. A scan in
         ``again`` may add to ``notes``.
         """
-        self.name, self.narrow, self.typed = name, narrow, narrow
+        self.name, self.narrow, self.typed = name, narrow, narrow if typed is None else typed
         self.notes: Sequence[str] = notes
         self._scan, self._again, self._retype, self._kept = scan, list(again), retype, kept
         self._ignore = frozenset(ignore)

@@ -1,0 +1,76 @@
+"""Profile the rows of a table or query inside its database: SQL counts, and what it returns becomes our profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from driftline.profiles import Profile, WindowProfile
+from driftline.profiles.by_window import Profiled
+from driftline.profiles.column import Column
+from driftline.profiles.layout import Layout
+from driftline.profiles.table import Key, ProfileTable
+from driftline.sql.columns import Part, parts_of, problem_of, profile_column
+from driftline.sql.databases import opened, source_of
+from driftline.sql.given import Given
+from driftline.sql.judged import is_judged, problem_of_judging, profile_judged
+
+
+class SqlProfiles(NamedTuple):
+    """The profiles of rows by window and version, and what is not in them: by column or part, the reason in words."""
+
+    table: ProfileTable
+    left_out: Mapping[str, str]
+
+
+def profile(connection: Any, rows: str, layout: Layout) -> SqlProfiles:
+    """Profile a table, by its name, or the rows of a query inside a database; nothing is written there.
+
+    ``connection`` is one of DuckDB or psycopg, or an address: ``postgresql://…``, ``duckdb:FILE``, ``env:NAME``. What
+    is profiled is equal, byte for byte, to what `driftline.profiles.table.profile_batches` makes of the same rows; the
+    rest is named in ``left_out``. Raises `UsageError` for rows that do not fit the layout, `DataError` for what the
+    database refuses.
+    """
+    source = source_of(rows)
+    with opened(connection) as database:
+        return _profiles(Given(database, source, layout))
+
+
+def _profiles(given: Given) -> SqlProfiles:
+    """Ask one statement after another, and put the answers together."""
+    counts: dict[Key, int] = {}
+    for answer in given.counts([]):
+        for key, of_key in answer.parts():
+            counts[key] = counts.get(key, 0) + int(answer.frame["rows"][of_key].sum())
+    left_out: dict[str, str] = {}
+    columns: dict[Part, dict[Key, Column]] = {}
+    for part in parts_of(given.layout):
+        if (problem := problem_of(part, given)) is not None:
+            left_out[part.name] = problem
+        else:
+            columns[part] = profile_column(part, given, counts)
+    judged: dict[Key, Profiled] = {}
+    if (problem := problem_of_judging(given)) is None:
+        judged = profile_judged(given)
+    else:
+        left_out |= {"performance": problem} if is_judged(given.layout) else {}
+        left_out |= {"segments": problem} if given.layout.schema.segments else {}
+    parts = ((key, _together(key, count, columns, judged.get(key, Profiled()))) for key, count in counts.items())
+    return SqlProfiles(ProfileTable.of(parts), dict(sorted(left_out.items())))
+
+
+def _together(key: Key, rows: int, columns: Mapping[Part, Mapping[Key, Column]], judged: Profiled) -> Profiled:
+    """The profile of one window and version, from those of its columns."""
+    found = {part: by_key[key] for part, by_key in columns.items() if key in by_key}
+
+    def those(*roles: str) -> dict[str, Column]:
+        return dict(sorted((part.name, column) for part, column in found.items() if part.role in roles))
+
+    labels = those("label")
+    whole = WindowProfile(
+        Profile(rows, those("feature")),
+        Profile(rows, those("output", "score")),
+        Profile(sum(column.rows for column in labels.values()), labels),
+        judged.whole.performance,
+    )
+    return Profiled(whole, judged.segments)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from driftline.alerts.message import AlertView, StepView
-from driftline.alerts.view import alert_view
+from driftline.alerts.view import OfModel, alert_view
 from driftline.config.load import Config
 from driftline.detection import Cadence
 from driftline.errors import UnknownNameError, UsageError
@@ -421,13 +421,13 @@ class Views:
 
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
         steps = read.alerts.transitions(row.id for row in rows)
-        judged, timezones = read.judgements.of_alerts(rows), timezones_of(self._config)
+        judged, about = read.judgements.of_alerts(rows), told_of(self._config)
         return [
             alert_view(
                 row,
                 [StepView(step.at, step.kind, step.reason) for step in steps.get(row.id, [])],
                 judged.get(row.id, []),
-                timezones,
+                about,
             )
             for row in rows
         ]
@@ -470,6 +470,7 @@ class Views:
             hold=retained.holds.get(name),
             team=self._config.models[name].team,
             tags=list(self._config.models[name].tags),
+            docs=self._config.models[name].docs,
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
             detector=_detector_view(read, self._config.models[name], totals.get(ALARMS, 0)),
         )
@@ -495,6 +496,6 @@ def _known_alert(read: Work, id: str) -> AlertRow:
     return row
 
 
-def timezones_of(config: Config) -> dict[str, str]:
-    """Return the time zone of each model."""
-    return {name: model.window.timezone for name, model in config.models.items()}
+def told_of(config: Config) -> dict[str, OfModel]:
+    """Return what is told of each model with its alerts."""
+    return {name: OfModel(model.window.timezone, model.docs) for name, model in config.models.items()}

@@ -58,6 +58,7 @@ class ModelView(msgspec.Struct, frozen=True):
     """Who has it held: nothing of it is deleted; None where nobody has."""
     team: str = ""
     tags: list[str] = []
+    docs: str = ""
 
 
 class VerdictView(msgspec.Struct, frozen=True):

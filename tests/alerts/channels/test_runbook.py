@@ -1,4 +1,4 @@
-"""Where a model is documented stands in every message of an alert that goes on, and in none that says that it is over."""
+"""Where a model is documented stands in every message of an alert that goes on, and in none that it is over."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from driftline.reports.drawn import bars_for
 from driftline.reports.report_html import QUIET_CHARTS
 from driftline.reports.report_json import document, to_json
 from driftline.reports.report_text import ROWS_SHOWN, Characters, renderables
-from driftline.reports.words import cleaned, fallen, is_worse
+from driftline.reports.words import cleaned, fallen
 from driftline.results.check import (
     FAIL_ON,
     Alert,
@@ -56,7 +56,7 @@ from driftline.results.check import (
     SegmentReport,
 )
 from driftline.rules import Severity, State
-from driftline.statistics import CATALOGUE, Better, least_change
+from driftline.statistics import CATALOGUE
 
 ROWS = 300
 
@@ -88,7 +88,8 @@ CURVES: dict[str, Any] = {
 
 def measure(value: float, before: float | None = None, *, n: int = ROWS, rows_before: int = ROWS) -> ComparedMeasure:
     reference = None if before is None else MeasureReport(before, before - 0.02, before + 0.02, rows_before)
-    return ComparedMeasure(value, value - 0.02, value + 0.02, n, reference=reference)
+    worse = before is not None and value < before - 0.04
+    return ComparedMeasure(value, value - 0.02, value + 0.02, n, reference=reference, worse=worse)
 
 
 def column(
@@ -290,44 +291,15 @@ def test_a_higher_share_never_has_a_lower_block(shares: list[float], encoding: s
 
 # ---- what is worse -----------------------------------------------------------------------------------------
 
-_bounds = st.lists(st.floats(-1e308, 1e308), min_size=3, max_size=3).map(sorted)
 
-
-def of(now: list[float] | None, before: list[float] | None = None) -> ComparedMeasure:
-    """A measure of these low end, value and high end."""
-    sides = [MeasureReport() if side is None else MeasureReport(side[1], side[0], side[2]) for side in (now, before)]
-    return ComparedMeasure(sides[0].value, sides[0].low, sides[0].high, reference=sides[1] if before else None)
-
-
-@given(name=st.sampled_from(sorted(CATALOGUE)), now=_bounds, before=_bounds)
-def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], before: list[float]) -> None:
-    there, back = is_worse(name, of(now, before)), is_worse(name, of(before, now))
-    assert not (there and back)
-    apart = now[2] < before[0] or before[2] < now[0]
-    one_way = CATALOGUE[name].better in (Better.HIGHER, Better.LOWER)
-    assert not (there or back) or (apart and one_way)
-    moved = abs(now[1] / 2 - before[1] / 2)
-    least = min(least_change(name, before[1]), least_change(name, now[1]))
-    assert not (there or back) or moved >= least / 2
-    if apart and one_way and moved > max(map(abs, (now[1], before[1], 1.0))) / 20:
-        assert there or back
-    assert not is_worse(name, of(now))
-    assert not is_worse(name, of(None, before))
-    parts = [("here", {name: of(now, before)})]
-    assert [part.where for part in fallen(parts)] == ["here"] * there
-
-
-@given(now=_bounds, before=_bounds, mae=st.floats(0, 1e300))
-def test_a_bias_is_worse_by_its_size_whichever_way_it_points(now: list[float], before: list[float], mae: float) -> None:
-    among = {"mae": ComparedMeasure(mae, reference=MeasureReport(mae))}
-    there, back = is_worse("bias", of(now, before), among), is_worse("bias", of(before, now), among)
-    assert not (there and back)
-    for mine in (now, [-end for end in now[::-1]]):
-        for other in (before, [-end for end in before[::-1]]):
-            assert is_worse("bias", of(mine, other), among) == there
-    if there:
-        assert abs(now[1]) / 2 - abs(before[1]) / 2 >= mae / 8 * (1 - 1e-9)
-    assert not is_worse("bias", of(now, before))  # without a scale there is nothing to say
+def test_the_parts_that_fell_farthest_come_first_and_others_not_at_all() -> None:
+    parts = [
+        ("north", {"accuracy": measure(0.80, 0.90), "recall": measure(0.1, 0.9)}),
+        ("south", {"accuracy": measure(0.90, 0.90)}),
+        ("east", {"accuracy": measure(0.89, 0.90), "recall": measure(0.4, 0.9)}),
+        ("west", {"accuracy": NO_SCORES}),
+    ]
+    assert [(part.where, part.name) for part in fallen(parts)] == [("east", "recall"), ("north", "accuracy")]
 
 
 # ---- exit codes --------------------------------------------------------------------------------------------
@@ -438,6 +410,7 @@ def test_json_has_every_room(whole: Report) -> None:
         "confidence": 0.95,
         "problem": "no scores",
         "reference": None,
+        "worse": False,
     }
     assert document["classes"]["rain"]["recall"]["reference"]["value"] == 0.9
     assert document["segments"][0]["column"] == "side" and document["segments"][0]["value"] == "east"
@@ -801,6 +774,20 @@ def test_a_change_is_split_by_its_segments(by_segment: Report) -> None:
     shown = by_segment.to_html()
     assert "What each segment adds to it" in shown and "<b>{{" not in shown and "\x1b" not in shown
     assert document(by_segment)["segment_changes"][0]["segments"][0]["state"] == "worse"
+
+
+def test_the_tables_call_worse_what_alerts(by_segment: Report) -> None:
+    alerts = {one.measure for one in by_segment.alerts if one.column == "side" and one.kind == "performance"}
+    assert (
+        alerts
+        and {name for part in by_segment.segments for name, measure in part.performance.items() if measure.worse}
+        == alerts
+    )
+    assert by_segment.performance is not None
+    judged = {name for name, one in by_segment.performance.items() if one.worse and CATALOGUE[name].judged}
+    assert judged == {one.measure for one in by_segment.alerts if isinstance(one, Alert) and one.column is None}
+    told = document(by_segment)["segments"][0]["performance"]["accuracy"]
+    assert told["worse"] in (True, False)
 
 
 def test_without_a_change_that_counts_the_terminal_says_nothing(by_segment: Report) -> None:

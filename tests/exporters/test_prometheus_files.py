@@ -145,6 +145,13 @@ def test_every_alert_has_labels_to_route_by_and_a_runbook(folder: Path) -> None:
         assert anchor in anchors
 
 
+def test_the_runbook_of_a_documented_model_is_its_own() -> None:
+    docs = "https://wiki.example.com/churn?q={{x}}"
+    [group] = groups_of([ModelAlerts("churn", DAY, None, RULES[:1], docs)])
+    [runbook] = {rule["annotations"]["runbook"] for rule in group["rules"] if "alert" in rule}
+    assert runbook.replace('{{ "{{" }}', "{{") == docs
+
+
 def _headings() -> list[str]:
     return re.findall(r"^#+ +(.+)$", PAGE.read_text(), flags=re.MULTILINE)
 

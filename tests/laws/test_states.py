@@ -30,6 +30,7 @@ from driftline.profiles import (
     profile_rows,
 )
 from driftline.profiles.blocks import Blocks, Keys
+from driftline.profiles.delays import LabelDelays
 from driftline.profiles.segments import SegmentProfiles, profile_segments
 from driftline.sketches import CategoryCounts, ExactSum, Grid, GridSketch, KeySample, Moments, decode, encode
 
@@ -134,6 +135,14 @@ class Case:
     row: st.SearchStrategy[Any]
 
 
+def times_of(rows: list[Any]) -> tuple[pl.Series, pl.Series]:
+    """When rows were predicted and labelled, in seconds since 1970."""
+    predicted, labelled = ([None if row[at] is None else row[at] * 1_000_000 for row in rows] for at in (0, 1))
+    moment = pl.Datetime("us", "UTC")
+    return series(predicted, pl.Int64).cast(moment), series(labelled, pl.Int64).cast(moment)
+
+
+SECONDS = st.integers(-(10**10), 10**10)
 MAYBE_NAMES = st.one_of(st.none(), NAMES)
 CLASSES = st.sampled_from(["rain", "sun"])
 CASES = [
@@ -162,6 +171,7 @@ CASES = [
     Case(Blocks, lambda rows: blocks(rows, 0), st.tuples(st.integers(0, 127), st.integers(0, 9), NAMES)),
     Case(Classification, by_hour, st.tuples(NAMES, NAMES, PROBABILITIES, PROBABILITIES, HOURS)),
     Case(Regression, regression_by_hour, st.tuples(ANY_FLOATS, ANY_FLOATS, HOURS)),
+    Case(LabelDelays, lambda rows: LabelDelays.of(*times_of(rows)), st.tuples(SECONDS, st.none() | SECONDS)),
     Case(Profile, profile, st.tuples(MAYBE_NAMES, ANY_FLOATS)),
     Case(
         WindowProfile,

@@ -13,8 +13,6 @@ from driftline.config.load import parse
 from driftline.errors import ConfigError
 from driftline.events import Task
 from driftline.profiles import Classification, Regression
-from driftline.reports.words import is_worse
-from driftline.results.check import ComparedMeasure, MeasureReport
 from driftline.rules.topic import is_of_window, needs_labels, rests_on_labels, topic_of
 from driftline.statistics import CATALOGUE, MeasureSpec, least_change, measures
 from driftline.statistics.catalogue import (
@@ -32,6 +30,7 @@ from driftline.statistics.intervals import Interval
 from driftline.statistics.measure import Measure
 from driftline.statistics.paired import difference
 from driftline.statistics.request import MeasureRequest
+from driftline.statistics.worse import falls
 from driftline.web.ui.series import bounds_of
 
 CONFIG = """
@@ -45,7 +44,8 @@ models:
 
 def mean_square(performance: Regression, ask: MeasureRequest) -> Measure:
     n = performance.count
-    return ask.yes(float(performance.errors.squares.fraction / n), Interval(0.0, 100.0), n)
+    value = float(performance.errors.squares.fraction / n)
+    return ask.yes(value, Interval(0.9 * value, 1.1 * value), n)
 
 
 def squares(answers: Answers, positive: str | None) -> tuple[float, np.ndarray]:
@@ -74,8 +74,9 @@ def test_one_entry_adds_a_measure_everywhere(there: bool, monkeypatch: pytest.Mo
     assert ("mse" in headlines()) == there
     assert ("mse" in paired_measures(Task.REGRESSION)) == there and "mse" not in paired_measures(Task.BINARY)
     text = CONFIG.format(task="regression", measure="mse")
-    worse = ComparedMeasure(9.0, 8.0, 10.0, reference=MeasureReport(5.0, 4.0, 6.0))
-    assert is_worse("mse", worse) == there
+    truth = pl.Series(np.arange(200.0))
+    pair = Regression.of(truth, truth + 1.0), Regression.of(truth, truth + pl.Series(np.tile([1.0, 3.0], 100)))
+    assert [one.measure for one in falls(pair, names=["mse"])] == ["mse"] * there
     assert bounds_of("mse") == ((0.0, None) if there else (None, None))
     if not there:
         with pytest.raises(ConfigError, match="'mse' is not a measure"):

@@ -8,11 +8,14 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftline.profiles import Classification, Performance, Regression
+from driftline.statistics.catalogue import CATALOGUE, performance_measures
 from driftline.statistics.segment_changes import ColumnChange, segment_changes
 from driftline.statistics.split import NO_SEGMENT
-from driftline.statistics.worse import Pair, falls, falls_among
+from driftline.statistics.worse import Pair, falls, falls_among, falls_by_class
 
 
 def binary(right: int, wrong: int) -> Classification:
@@ -161,3 +164,57 @@ def test_parts_come_in_their_order() -> None:
     parts = _dealt(np.random.default_rng(7), 8, 8)
     found = list(falls_among(parts, least_rows=30))
     assert len(found) > 1 and found == sorted(found)
+
+
+# ---- one way --------------------------------------------------------------------------------------------------------
+
+_counts = st.fixed_dictionaries({pair: st.integers(0, 60) for pair in [(a, b) for a in "xyz" for b in "xyz"]})
+_classified = _counts.map(lambda counts: Classification({pair: n for pair, n in counts.items() if n}))
+_numbers = st.lists(st.floats(-1e154, 1e154), min_size=2, max_size=12)
+_regressed = st.tuples(_numbers, st.integers(0, 2**32 - 1)).map(
+    lambda given: Regression.of(
+        pl.Series(given[0]), pl.Series(np.random.default_rng(given[1]).permutation(np.array(given[0]) * 1.5))
+    )
+)
+
+
+@given(pair=st.tuples(_classified, _classified) | st.tuples(_regressed, _regressed))
+def test_nothing_becomes_worse_both_ways(pair: Pair) -> None:
+    names = performance_measures()
+    there, back = ({one.measure: one for one in falls(sides, names=names)} for sides in (pair, pair[::-1]))
+    assert there.keys().isdisjoint(back)
+    assert not falls((pair[0], pair[0]), names=names)
+    for name, one in there.items():
+        assert CATALOGUE[name].better is not None
+        assert abs(abs(one.became[0]) - abs(one.was[0])) >= one.least or one.was[0] * one.became[0] < 0
+    classes = [falls_by_class(sides, least_rows=1) for sides in (pair, pair[::-1])]
+    for name in classes[0].keys() & classes[1]:
+        assert not {one.measure for one in classes[0][name]} & {one.measure for one in classes[1][name]}
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+def _classes(rng: np.random.Generator, classes: int, right: float, n: int = 200) -> Classification:
+    names = [f"c{at:02}" for at in range(classes)]
+    labels = np.repeat(names, n)
+    hit = rng.random(len(labels)) < right
+    return Classification.of(pl.Series(labels), pl.Series(np.where(hit, labels, np.roll(labels, n))))
+
+
+def test_the_class_that_fell_is_found_and_among_many_hardly_any_by_chance() -> None:
+    rng = np.random.default_rng(8)
+    alarms = sum(
+        bool(falls_by_class((_classes(rng, 20, 0.8), _classes(rng, 20, 0.8)), least_rows=30)) for _ in range(30)
+    )
+    assert alarms <= 4  # three measures a class, each at half of 1 % for 20 classes together
+    before, now = _classes(rng, 3, 0.9), _classes(rng, 3, 0.9)
+    moved = dict(now.confusion)
+    lost = moved["c01", "c01"] // 2
+    moved["c01", "c01"] -= lost
+    moved["c01", "c02"] = moved.get(("c01", "c02"), 0) + lost
+    found = falls_by_class((before, Classification(moved)), least_rows=30)
+    assert "recall" in [one.measure for one in found["c01"]]
+    assert "recall" not in [one.measure for name in ("c00", "c02") for one in found.get(name, ())]
+    assert not falls_by_class((before, Classification(moved)), least_rows=201)  # none has so many rows
+    assert not falls_by_class((None, before), least_rows=30) and not falls_by_class((before, None), least_rows=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,13 +10,16 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec import structs
 from starlette.testclient import TestClient
 
 from driftline.errors import UnknownNameError
 from driftline.events import Slice
 from driftline.monitoring.rebuild import rebuild
-from driftline.profiles import NumericColumn
+from driftline.profiles import NumericColumn, Profile, WindowProfile
+from driftline.profiles.delays import LabelDelays
 from driftline.service.runtime import Service
+from driftline.sketches import decode, encode
 from driftline.views.features import HISTORY
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, START, label
@@ -117,9 +121,39 @@ def test_a_window_has_the_latency_of_its_predictions_and_a_rebuild_finds_the_sam
     assert [one and round(one.value or 0, 2) for one in latencies[2:4]] == [0.05, 0.2]
     assert latencies[0] is not None and latencies[0].problem  # 60 rows are too few for an interval of it
     assert all(one.latency is None for one in service.views.segments(MODEL))
+    delay = service.views.model(MODEL).label_delay
     assert rebuild(service.models[MODEL], service.state).differing == ()
     work(service)
     assert service.views.windows(MODEL) == windows
+    assert service.views.model(MODEL).label_delay == delay is not None
+
+
+def test_labels_are_late_by_their_first_one_on_the_page_and_in_the_api(service: Service, http: TestClient) -> None:
+    """Labels of a day come at its noon; those of day 1 came again on day 5, and were not late for that."""
+    counted_ones = dict(service.views.windows(MODEL)[1].summary.label_delays)
+    assert counted_ones == {12 * 3600: 60}
+    said = http.get(f"/api/v1{PAGE}").json()["label_delay"]
+    assert (said["windows"], said["labels"], said["median_seconds"]) == (DAYS, service.views.model(MODEL).labels, 43200)
+    assert said["unlabelled"][-1]["share"] == 0.0
+    assert all("label_delay" not in one for one in http.get("/api/v1/models").json()["models"])
+    seen = shown(http, PAGE)
+    figure = next(iter(seen.having("data-median")))
+    assert (float(figure["data-median"]), float(figure["data-p90"])) == (43200.0, 43200.0)
+    assert "Nine of ten labels come within 12 hours." in plain(seen.words)
+
+
+def test_windows_of_a_release_that_kept_no_delays_are_no_difference(service: Service) -> None:
+    """A rebuild gives them what they lack, and still finds what else differs."""
+    model, expected = service.models[MODEL], service.views.windows(MODEL)
+    with service.state.work() as work_on:
+        rows = work_on.windows.between(MODEL)
+        for row in rows:
+            old = structs.replace(decode(row.profile, WindowProfile), delays=LabelDelays())
+            changed = old if row != rows[0] else structs.replace(old, labels=Profile(rows=old.labels.rows))
+            work_on.windows.put(dataclasses.replace(row, profile=encode(changed)))
+    assert rebuild(model, service.state).differing == (rows[0].start,)
+    work(service)
+    assert service.views.windows(MODEL) == expected
 
 
 # ---- a feature ------------------------------------------------------------------------------------------------------

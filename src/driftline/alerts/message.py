@@ -127,6 +127,8 @@ class AlertView(msgspec.Struct, frozen=True):
     newest: Newest | None = None
     version: str | None = None
     segment: Segment | None = None
+    docs: str = ""
+    """Where its model is documented: the runbook of who is told of it; empty where nobody has said."""
 
     @property
     def slice(self) -> Slice:
@@ -244,6 +246,8 @@ def _text(notice: Notice) -> str:
         more.append(visible(f"{notice.alert.measure} was {said.value}; as known now: {said.value_now}"))
     if notice.event is Event.CHANGED:
         more.insert(len(number_lines(notice.alert)), visible(notice.reason))
+    if notice.event in GOING_ON and notice.alert.docs:
+        more.append(f"Runbook: {visible(notice.alert.docs)}")
     return "\n".join([headline(notice.event, notice.alert), where, *more])
 
 

@@ -18,7 +18,7 @@ from driftline.alerts.delivery import DIGEST_WAIT
 from driftline.alerts.message import GOING_ON, RECENT_WINDOWS, Event, Notice, Point, StepView
 from driftline.alerts.options import NotifyConfig
 from driftline.alerts.stages import due, explained_because, is_told, rank, silenced_because, wanted
-from driftline.alerts.view import alert_view, with_its_window
+from driftline.alerts.view import OfModel, alert_view, with_its_window
 from driftline.monitoring.alerting import AlertEvent
 from driftline.rules import ChangeKind
 from driftline.store.alerts import AlertRow, TransitionRow
@@ -101,10 +101,10 @@ class NotificationPlanner:
         receivers: Sequence[NotifyConfig],
         base_url: Callable[[], str],
         ring: Callable[[], None],
-        timezones: Mapping[str, str] | None = None,
+        models: Mapping[str, OfModel] | None = None,
     ) -> None:
         self._receivers, self._base_url, self._ring = receivers, base_url, ring
-        self._timezones = timezones or {}
+        self._models = models or {}
         self._held: dict[str, tuple[datetime, datetime]] = {}  # by model: since when, and when history came last
         self._judged: dict[str, list[tuple[datetime, int]]] = {}  # by model: when how many windows were judged lately
         self._untold: set[str] = set()  # models of which something is held back
@@ -331,7 +331,7 @@ class NotificationPlanner:
             key=f"{alert.id}-{event.value}-{now:%Y%m%dT%H%M%S%f}",
             said_at=now,
             reason=reason,
-            alert=alert_view(alert, steps, with_its_window(known.work, alert, recent), self._timezones),
+            alert=alert_view(alert, steps, with_its_window(known.work, alert, recent), self._models),
             recent=[Point(one.window_end, one.value, one.low, one.high) for one in recent],
             url=link(self._base_url(), alert.id),
             told=told,

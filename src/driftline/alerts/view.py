@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -16,20 +16,31 @@ from driftline.store.state import Work
 _findings = msgspec.json.Decoder(Findings | None)
 
 
+class OfModel(NamedTuple):
+    """What the configuration says of a model that is told with its alerts."""
+
+    timezone: str = "UTC"
+    docs: str = ""
+
+
+_UNKNOWN = OfModel()
+
+
 def with_its_window(read: Work, row: AlertRow, recent: Sequence[Judgement]) -> list[Judgement]:
     """Return the judgements of the window that an alert fired on, and then those of the newest windows."""
     return [*read.judgements.find(row.model, rule=row.rule, slice=row.slice, window_start=row.window_start), *recent]
 
 
 def alert_view(
-    row: AlertRow, history: list[StepView], judged: Sequence[Judgement], timezones: Mapping[str, str]
+    row: AlertRow, history: list[StepView], judged: Sequence[Judgement], models: Mapping[str, OfModel]
 ) -> AlertView:
-    """Make the view of an alert; a model that is configured no longer has its times in UTC.
+    """Make the view of an alert, with what is said of ``models``; one that is configured no longer has times in UTC.
 
     ``judged`` is what its rule says of windows now: of the one that it fired on, and of others, the newest last.
     """
     now = next((one.value for one in reversed(judged) if one.window_start == row.window_start), None)
     newest = next((one for one in reversed(judged) if one.value is not None and one.state != "nodata"), None)
+    of_model = models.get(row.model, _UNKNOWN)
     return AlertView(
         id=row.id,
         model=row.model,
@@ -55,10 +66,11 @@ def alert_view(
         muted=row.muted,
         bound=row.bound,
         confidence=row.confidence,
-        timezone=timezones.get(row.model, "UTC"),
+        timezone=of_model.timezone,
         newest=None if newest is None else _newest(newest),
         version=row.slice.version,
         segment=row.slice.segment,
+        docs=of_model.docs,
     )
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from driftline.charts.axes import nice_ticks, ticks_within, time_ticks
 from driftline.charts.svg import coordinate, element, finite
@@ -107,9 +107,28 @@ class _Frame:
         part = (value - self.low) / (self.high - self.low)
         return max(0.0, min(self.height, self.height * (1 - part)))
 
-    def middle(self, point: Point) -> float:
-        """Return the position of the middle of a window, 0 to 100 per cent of the width."""
-        return (self.across(point.start) + self.across(point.end)) / 2
+    def place(self, point: Point) -> _Place:
+        """Return where a window is across."""
+        left, right = self.across(point.start), self.across(point.end)
+        middle = (left + right) / 2
+        return _Place(
+            point, left, right, middle, f"{coordinate(middle)}%", coordinate(middle * WIDTH / 100), finite(point.value)
+        )
+
+
+class _Place(NamedTuple):
+    """A window and where it is, in per cent of the width; its middle also as it is written, in both units of x.
+
+    It is worked out once: everything that is drawn of a window stands there.
+    """
+
+    point: Point
+    left: float
+    right: float
+    middle: float
+    x: str
+    units: str
+    value: float | None
 
 
 # ---- thinning and gaps ----------------------------------------------------------------------------------------------
@@ -177,7 +196,8 @@ def line_chart(
         [*points, *(one for line in others for one in line.points)], points, levels, bounds, height, whole=whole
     )
     beside = [path for at, line in enumerate(others) for path in _other(line, at, frame)]
-    lines = [*beside, *_lines(shown, [stretch[id(point)] for point in shown], frame)]
+    places = [frame.place(point) for point in shown]
+    lines = [*beside, *_lines(places, [stretch[id(point)] for point in shown], frame)]
     drawing = element(
         "svg",
         *lines,
@@ -195,9 +215,9 @@ def line_chart(
         *_time_axis(points, frame, zone),
         *(_shade(shade, frame, name) for shade in shades),
         drawing,
-        *_levels(levels, shown, frame),
+        *_levels(levels, places, frame),
         *(_mark_at(mark, frame) for mark in marks if points[0].start <= mark.at <= points[-1].end),
-        *(_hit(point, frame, name, last=point is shown[-1]) for point in shown),
+        *_hits(places, frame, name),
         class_="plot",
         width="100%",
         height=height,
@@ -273,25 +293,24 @@ def _time_axis(points: Sequence[Point], frame: _Frame, zone: ZoneInfo) -> Iterat
         )
 
 
-def _lines(points: Sequence[Point], stretches: Sequence[int], frame: _Frame) -> Iterator[Markup]:
-    def at(point: Point, value: float) -> str:
-        return f"{coordinate(frame.middle(point) * WIDTH / 100)} {coordinate(frame.down(value))}"
+def _lines(places: Sequence[_Place], stretches: Sequence[int], frame: _Frame) -> Iterator[Markup]:
+    def at(place: _Place, value: float | None) -> str:
+        known = finite(value)
+        return "" if known is None else f"{place.units} {coordinate(frame.down(known))}"
 
-    pairs = [
-        (one, other, first, second)
-        for (one, a), (other, b) in pairwise(zip(points, stretches, strict=True))
-        if a == b and (first := finite(one.value)) is not None and (second := finite(other.value)) is not None
-    ]
     bands: list[str] = []
     solid: list[str] = []
     dashed: list[str] = []
-    for one, other, first, second in pairs:
-        ends = [finite(bound) for bound in (one.low, one.high, other.low, other.high)]
-        if None not in ends:
-            a_low, a_high, b_low, b_high = (value or 0.0 for value in ends)
-            bands.append(f"M{at(one, a_low)}L{at(one, a_high)}L{at(other, b_high)}L{at(other, b_low)}Z")
-        line = f"M{at(one, first)}L{at(other, second)}"
-        (dashed if "provisional" in (one.kind, other.kind) else solid).append(line)
+    drawn = [
+        (place, at(place, place.value), at(place, place.point.low), at(place, place.point.high)) for place in places
+    ]
+    for (one, a), (other, b) in pairwise(zip(drawn, stretches, strict=True)):
+        if a != b or not one[1] or not other[1]:
+            continue
+        (before, was, was_low, was_high), (after, is_now, low, high) = one, other
+        if was_low and was_high and low and high:
+            bands.append(f"M{was_low}L{was_high}L{high}L{low}Z")
+        (dashed if "provisional" in (before.point.kind, after.point.kind) else solid).append(f"M{was}L{is_now}")
     for parts, kind in ((bands, "band"), (solid, "line"), (dashed, "line provisional")):
         if parts:
             yield element("path", class_=kind, d="".join(parts), vector_effect="non-scaling-stroke")
@@ -309,7 +328,7 @@ def _other(line: Line, at: int, frame: _Frame) -> Iterator[Markup]:
             continue
         down = coordinate(frame.down(value))
         joined = before is not None and before.end >= point.start
-        left = coordinate(frame.middle(point) * WIDTH / 100)
+        left = frame.place(point).units
         if joined:
             path.append(f"L{left} {down}")
         else:
@@ -349,7 +368,7 @@ def _mark_at(mark: Mark, frame: _Frame) -> Markup:
     )
 
 
-def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> Iterator[Markup]:
+def _levels(levels: Sequence[Level], places: Sequence[_Place], frame: _Frame) -> Iterator[Markup]:
     taken: list[tuple[float, bool]] = []
     for level in levels:
         value = finite(level.value)
@@ -361,7 +380,7 @@ def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> 
             ((y + below, right) for below in (-5.0, 14.0) for right in (True, False) if 12 < y + below < frame.height),
             key=lambda place: (
                 not any(right == place[1] and abs(down - place[0]) < 13 for down, right in taken),
-                _room(points, frame, place[0] - 4, right=place[1]),
+                _room(places, frame, place[0] - 4, right=place[1]),
             ),
             default=(y - 5, not taken),
         )
@@ -372,11 +391,9 @@ def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> 
         yield element("text", level.label, class_=f"{level.kind}-label", y=baseline, **side)
 
 
-def _room(points: Sequence[Point], frame: _Frame, y: float, *, right: bool) -> float:
-    """Return the distance in pixels from a height to the nearest value among the points at one end."""
-    values = [
-        finite(point.value) for point in points if (frame.middle(point) >= 88 if right else frame.middle(point) <= 12)
-    ]
+def _room(places: Sequence[_Place], frame: _Frame, y: float, *, right: bool) -> float:
+    """Return the distance in pixels from a height to the nearest value among the windows at one end."""
+    values = [place.value for place in places if (place.middle >= 88 if right else place.middle <= 12)]
     return min((abs(frame.down(value) - y) for value in values if value is not None), default=frame.height)
 
 
@@ -396,41 +413,36 @@ def _shade(shade: Shade, frame: _Frame, name: str) -> Markup:
     )
 
 
-def _hit(point: Point, frame: _Frame, name: str, *, last: bool) -> Markup:
-    """Draw the area of a window that can be hovered and focused: its whole height, with the marks of its values."""
-    left, right, middle = frame.across(point.start), frame.across(point.end), frame.middle(point)
-    x = f"{coordinate(middle)}%"
-    value, then = finite(point.value), finite(point.then)
-    marks = [
-        element(
-            "rect",
-            class_="box",
-            x=f"{coordinate(left)}%",
-            width=f"{coordinate(right - left)}%",
-            y=0.0,
-            height=frame.height,
+def _hits(places: Sequence[_Place], frame: _Frame, name: str) -> Iterator[Markup]:
+    """Draw the areas of windows that can be hovered and focused: their whole height, with the marks of their values.
+
+    A page has a thousand of them, and each is four to seven elements, so that they are written as they stand.
+    """
+    bottom, tick = coordinate(frame.height), coordinate(frame.height - 6)
+    prefix = escape(name)
+
+    def down(value: float) -> str:
+        return coordinate(frame.down(value))
+
+    for place in places:
+        point, x = place.point, place.x
+        label, left, width = escape(point.label), coordinate(place.left), coordinate(place.right - place.left)
+        then, low, high = finite(point.then), finite(point.low), finite(point.high)
+        marks = ""
+        if place.value is None:
+            marks = f'<line class="no-value" x1="{x}" x2="{x}" y1="{tick}" y2="{bottom}"></line>'
+        elif low is not None and high is not None:
+            marks = f'<line class="whisker" x1="{x}" x2="{x}" y1="{down(low)}" y2="{down(high)}"></line>'
+        if place.value is not None:
+            marks += _mark(point.kind, x, down(place.value))
+        if then is not None:
+            marks += f'<circle class="then" cx="{x}" cy="{down(then)}" r="4.5"></circle>'
+        yield Markup(  # what may come from strangers is escaped above
+            f'<g class="hit {point.kind}" id="{prefix}-{_seconds(point.start)}" '
+            f'tabindex="{0 if place is places[-1] else -1}" role="img" aria-label="{label}"><title>{label}</title>'
+            f'<rect class="box" x="{left}%" width="{width}%" y="0" height="{bottom}"></rect>'
+            f'<line class="guide" x1="{x}" x2="{x}" y1="0" y2="{bottom}"></line>{marks}</g>'
         )
-    ]
-    marks.append(element("line", class_="guide", x1=x, x2=x, y1=0.0, y2=frame.height))
-    if value is None:
-        marks.append(element("line", class_="no-value", x1=x, x2=x, y1=frame.height - 6, y2=frame.height))
-    else:
-        low, high = finite(point.low), finite(point.high)
-        if low is not None and high is not None:
-            marks.append(element("line", class_="whisker", x1=x, x2=x, y1=frame.down(low), y2=frame.down(high)))
-        marks.append(_mark(point.kind, middle, frame.down(value)))
-    if then is not None:
-        marks.append(element("circle", class_="then", cx=x, cy=frame.down(then), r=4.5))
-    return element(
-        "g",
-        element("title", point.label),
-        *marks,
-        class_=f"hit {point.kind}",
-        id=f"{name}-{_seconds(point.start)}",
-        tabindex="0" if last else "-1",
-        role="img",
-        aria_label=point.label,
-    )
 
 
 def _seconds(time: datetime) -> str:
@@ -438,11 +450,9 @@ def _seconds(time: datetime) -> str:
     return f"{time.timestamp():.3f}".rstrip("0").rstrip(".")
 
 
-def _mark(kind: Kind, x: float, y: float) -> Markup:
+def _mark(kind: Kind, x: str, y: str) -> str:
     """Draw a mark; a breach differs in shape, not only in colour."""
     if kind != "breach":
-        return element("circle", class_="value", cx=f"{coordinate(x)}%", cy=y, r=3.0 if kind == "judged" else 3.5)
-    inner = element("path", class_="value", d="M0 -5.5L5.5 0L0 5.5L-5.5 0Z")
-    return element(
-        "svg", inner, class_="diamond", x=f"{coordinate(x)}%", y=y, width=1.0, height=1.0, overflow="visible"
-    )
+        return f'<circle class="value" cx="{x}" cy="{y}" r="{"3" if kind == "judged" else "3.5"}"></circle>'
+    inner = '<path class="value" d="M0 -5.5L5.5 0L0 5.5L-5.5 0Z"></path>'
+    return f'<svg class="diamond" x="{x}" y="{y}" width="1" height="1" overflow="visible">{inner}</svg>'

@@ -18,10 +18,11 @@ from driftline.checks.performance import (
     compared,
     confusion_counts,
     errors_of,
+    falls_by_segment,
+    falls_of,
     gain_curves,
     measure_report,
     measures_of,
-    segment_pairs,
     segments_report,
 )
 from driftline.checks.report import Report
@@ -59,7 +60,7 @@ from driftline.statistics.catalogue import lower_is_better
 from driftline.statistics.correlation_change import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.performance import size_of
-from driftline.statistics.worse import SURE, Fall, falls, falls_among
+from driftline.statistics.worse import SURE, Fall
 from driftline.text.numbers import effect, numbers, percent, percents
 
 
@@ -105,12 +106,13 @@ def report_of(
     was, became = measures_of(sides, before.performance), measures_of(sides, now.performance)
     lost = {name: drift for name, drift in drifts.items() if drift.is_lost}  # explains what else went wrong
     became |= {name: measure_of(name, found) for name, found in own.items()}
+    fallen, fallen_by_segment = falls_of(sides), falls_by_segment(sides)
     evaluated = judged(rules, sides, drifts, own)
     alerts: tuple[Alert | RuleAlert, ...] = (
         *rule_alerts(evaluated),
         *_drift_alerts(lost, columns, sides),
-        *_performance_alerts(sides),
-        *_segment_alerts(sides),
+        *(_fall_alert(one) for one in fallen if CATALOGUE[one.measure].judged),
+        *_segment_alerts(sides, fallen_by_segment),
         *_drift_alerts({name: drift for name, drift in drifts.items() if name not in lost}, columns, sides),
         *_dependence_alerts(dependence),
         *_repeated_alerts(sides),
@@ -120,12 +122,12 @@ def report_of(
         rows=BothSides(sides.before.rows, sides.now.rows),
         duplicates=BothSides(sides.before.repeated, sides.now.repeated),
         columns=columns,
-        performance=compared(became, was) or None,
+        performance=compared(became, was, fallen) or None,
         label_coverage=measure_report(label_coverage(now.labelled, sides.now.rows))
         if label is not None and label in sides.types_now
         else None,
         classes=classes_report(sides, before.performance, now.performance),
-        segments=segments_report(sides),
+        segments=segments_report(sides, fallen_by_segment),
         segment_changes=changes_by_segment(sides),
         confusion=confusion_counts(before.performance, now.performance),
         calibration=calibration_curves(before.performance, now.performance, sides.layout.schema.positive),
@@ -268,24 +270,9 @@ def _missing_alerts(drift: ColumnDrift, subject: str, sides: Comparison) -> list
 # ---- performance -------------------------------------------------------------------------------------------
 
 
-def _performance_alerts(sides: Comparison) -> list[Alert]:
-    """Alert on measures that are worse than on the reference."""
-    pair = sides.before.profile.performance, sides.now.profile.performance
-    return [_fall_alert(one) for one in falls(pair, positive=sides.layout.schema.positive, naive=sides.before.naive)]
-
-
-def _segment_alerts(sides: Comparison) -> list[Alert]:
-    """Alert on segments that are worse than on the reference; the significance level holds for all of them together."""
-    parts = {
-        (column, value): pair
-        for column, values in segment_pairs(sides).items()
-        for value, pair in values.items()
-        if None not in pair
-    }
+def _segment_alerts(sides: Comparison, worse: Mapping[tuple[str, str], Iterable[Fall]]) -> list[Alert]:
+    """Alert on segments that are worse than on the reference."""
     told = {column: shown_all(values) for column, values in sides.now.segments.items()}
-    worse = falls_among(
-        parts, least_rows=sides.floors.rows, positive=sides.layout.schema.positive, naive=sides.before.naive
-    )
     return [
         _fall_alert(one, f" where {shown(column)} is {told[column][value]}", column)
         for (column, value), found in worse.items()

@@ -17,9 +17,9 @@ from driftline.results.check import (
     SegmentReport,
 )
 from driftline.statistics import Measure, calibration_bins, gains, measures, measures_by_class
-from driftline.statistics.catalogue import headlines
+from driftline.statistics.catalogue import headlines, performance_measures
 from driftline.statistics.segment_changes import ColumnChange, segment_changes
-from driftline.statistics.worse import Pair
+from driftline.statistics.worse import Fall, Pair, falls, falls_among, falls_by_class
 
 
 def measures_of(
@@ -40,8 +40,11 @@ def measure_report(measure: Measure) -> MeasureReport:
     )
 
 
-def compared(now: Mapping[str, Measure], before: Mapping[str, Measure]) -> dict[str, ComparedMeasure]:
-    """Pair the measures of the current rows with those of the reference."""
+def compared(
+    now: Mapping[str, Measure], before: Mapping[str, Measure], worse: Iterable[Fall] = ()
+) -> dict[str, ComparedMeasure]:
+    """Pair the measures of the current rows with those of the reference, and say which are ``worse``."""
+    fallen = {one.measure for one in worse}
     return {
         name: ComparedMeasure(
             measure.value,
@@ -51,6 +54,7 @@ def compared(now: Mapping[str, Measure], before: Mapping[str, Measure]) -> dict[
             measure.confidence,
             measure.problem or None,
             measure_report(before[name]) if name in before else None,
+            name in fallen,
         )
         for name, measure in now.items()
     }
@@ -62,8 +66,11 @@ def classes_report(
     """Return the measures of each class of a multiclass model; None for other models, and without labelled rows."""
     if sides.layout.schema.task is not Task.MULTICLASS:
         return None
-    before = measures_by_class(reference)
-    return {name: compared(now, before.get(name, {})) for name, now in measures_by_class(current).items()} or None
+    before, worse = measures_by_class(reference), falls_by_class((reference, current), least_rows=sides.floors.rows)
+    return {
+        name: compared(now, before.get(name, {}), worse.get(name, ()))
+        for name, now in measures_by_class(current).items()
+    } or None
 
 
 def confusion_counts(reference: Performance | None, current: Performance | None) -> tuple[ConfusionCount, ...] | None:
@@ -116,8 +123,26 @@ def _error_column(performance: Regression) -> NumericColumn:
     return NumericColumn(errors.count, smallest=low[0], largest=high[1], sketch=errors)
 
 
-def segments_report(sides: Comparison) -> tuple[SegmentReport, ...]:
-    """Return the headline measures of every segment of the current rows."""
+def falls_of(sides: Comparison) -> list[Fall]:
+    """Return every measure of all rows that is worse than on the reference, each tested by itself."""
+    pair = sides.before.profile.performance, sides.now.profile.performance
+    return falls(pair, names=performance_measures(), positive=sides.layout.schema.positive, naive=sides.before.naive)
+
+
+def falls_by_segment(sides: Comparison) -> dict[tuple[str, str], list[Fall]]:
+    """Return the segments that are worse than on the reference; the level holds for all of them together."""
+    parts = {
+        (column, value): pair
+        for column, values in segment_pairs(sides).items()
+        for value, pair in values.items()
+        if None not in pair
+    }
+    positive, naive = sides.layout.schema.positive, sides.before.naive
+    return falls_among(parts, least_rows=sides.floors.rows, positive=positive, naive=naive)
+
+
+def segments_report(sides: Comparison, worse: Mapping[tuple[str, str], Iterable[Fall]]) -> tuple[SegmentReport, ...]:
+    """Return the headline measures of every segment of the current rows; some are ``worse``."""
     return tuple(
         SegmentReport(
             column,
@@ -125,6 +150,7 @@ def segments_report(sides: Comparison) -> tuple[SegmentReport, ...]:
             compared(
                 measures_of(sides, performance, names=headlines()),
                 measures_of(sides, sides.before.segments.get(column, {}).get(value), names=headlines()),
+                worse.get((column, value), ()),
             ),
         )
         for column, values in sides.now.segments.items()

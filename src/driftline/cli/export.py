@@ -113,7 +113,7 @@ def _alerts(model: ModelConfig) -> ModelAlerts:
     from driftline.exporters.prometheus_rules import ModelAlerts
 
     window = model.window.window_of(datetime(2024, 1, 15, tzinfo=UTC))
-    return ModelAlerts(model.name, window.end - window.start, model.stale_after, model.rules)
+    return ModelAlerts(model.name, window.end - window.start, model.stale_after, model.rules, model.docs)
 
 
 def _pushed_after(config: Config) -> timedelta | None:

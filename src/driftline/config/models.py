@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 import msgspec
@@ -18,6 +19,7 @@ from driftline.errors import UsageError, did_you_mean
 from driftline.events import MISSING_TEXTS, Segment, Task, Window, WindowSpec, class_name
 from driftline.monitoring.options import (
     LEAST_COVERAGE,
+    LONGEST_LINK,
     Budget,
     CalendarSection,
     ColumnsSection,
@@ -27,6 +29,7 @@ from driftline.monitoring.options import (
     ModelConfig,
     RuleSection,
 )
+from driftline.net.addresses import is_address
 from driftline.profiles import Columns
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
@@ -52,6 +55,7 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         task=section.task,
         team="" if section.team is None else _word(check, (*key, "team"), section.team),
         tags=_tags(check, (*key, "tags"), section.tags),
+        docs="" if section.docs is None else _link(check, (*key, "docs"), section.docs),
         columns=_columns(check, (*key, "columns"), section.columns, section.task),
         store={
             column: _stored(check, (*key, "columns", "store", column), how)
@@ -85,6 +89,16 @@ def _word(check: Checker, key: Key, text: str) -> str:
     if not text.isprintable() or text != text.strip():
         reason = f"came {shown(text)}; allowed is a text that can be seen, without spaces around it"
         raise check.error(key, reason)
+    return text
+
+
+def _link(check: Checker, key: Key, text: str) -> str:
+    """Return an address that everybody who is told of the model may open."""
+    if not is_address(text) or len(text) > LONGEST_LINK:
+        reason = f"is no http(s) address of at most {LONGEST_LINK} signs"
+        raise check.error(key, f"{reason}; write one such as https://wiki.example.com/churn")
+    if "@" in urlsplit(text).netloc:  # the message does not repeat it
+        raise check.error(key, "has a user or a password, and everybody sees it; leave out what stands before the @")
     return text
 
 

@@ -47,6 +47,7 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     task: Task | None = None
     team: Short | None = None
     tags: list[Short] = []
+    docs: Text | None = None
     columns: ColumnsSection = ColumnsSection()
     positive: Text | int | float | bool | None = None
     window: Short = "1d"

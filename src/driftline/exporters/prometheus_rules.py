@@ -25,12 +25,16 @@ _ACTION = re.compile(r"\{\{ (?:\$labels\.(?P<label>\w+)|(?P<value>\$value)[^}]*|
 
 @dataclass(frozen=True, slots=True)
 class ModelAlerts:
-    """The configured alerts of a model; ``window`` is the usual length of a window."""
+    """The configured alerts of a model; ``window`` is the usual length of a window.
+
+    ``docs`` is where the model is documented: the runbook of its rules; empty for that of all rules.
+    """
 
     model: str
     window: timedelta
     stale_after: timedelta | None
     rules: Sequence[Rule]
+    docs: str = ""
 
 
 def groups_of(models: Iterable[ModelAlerts]) -> list[dict[str, Any]]:
@@ -79,7 +83,7 @@ def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
         "annotations": {
             "summary": f"{subject} {side} threshold.",
             "description": f"{subject} is {side} {exact(rule.threshold)} in {count} judged windows in a row.",
-            "runbook": _RUNBOOK,
+            "runbook": literal(model.docs) or _RUNBOOK,
         },
     }
 

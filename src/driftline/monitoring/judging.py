@@ -61,7 +61,10 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
             continue
         fresh, segments = labelled_part(model, row.window, row.version, through)
         profile = structs.replace(
-            decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance
+            decode(row.profile, WindowProfile),
+            labels=fresh.labels,
+            performance=fresh.performance,
+            delays=fresh.delays,
         )
         changed = replace(row, profile=encode(profile), labelled=profile.labelled, segments=encoded_segments(segments))
         with state.work() as work:
@@ -71,7 +74,7 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
 def labelled_part(model: MonitoredModel, window: Window, version: str, through: Mapping[Table, int] | None) -> Profiled:
     """Profile the labelled rows of a window from the log, and all of its segments.
 
-    Of the whole only ``labels`` and ``performance`` are of use.
+    Of the whole only ``labels``, ``performance`` and ``delays`` are of use.
     """
     schema, grids = model.schema, model.reference.grids
     scores = [name for name in model.log.prediction_columns() if name.startswith(SCORE)]

@@ -28,6 +28,9 @@ Season = Literal["auto", "yearly", "none"]
 _FLOORS = EffectThresholds()
 _MOST_ALARMS = 10_000
 _LEAST_PER_ALARM, _MOST_PER_ALARM = timedelta(days=1), timedelta(days=3650)
+LONGEST_LINK = 1000
+"""So many signs of an address fit into every channel."""
+
 LEAST_COVERAGE = 0.5
 """The label coverage that a rule asks for by default."""
 
@@ -208,5 +211,7 @@ class ModelConfig:
     """Who looks after it; empty where nobody has said so."""
     tags: tuple[str, ...] = ()
     """Words of one's own by which models are found."""
+    docs: str = ""
+    """Where it is documented, for those who are told of its alerts: an http(s) address, or empty."""
     key: HashKey = field(default_factory=lambda: HashKey(Path()), repr=False, compare=False)
     """By which ids that were forgotten, and values that are not to be stored in clear, are hashed."""

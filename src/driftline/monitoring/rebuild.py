@@ -6,14 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from msgspec import structs
+
 from driftline.monitoring.agreement import known_marks, recall
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.segments import profile, window_row
 from driftline.profiles import WindowProfile
-from driftline.sketches import decode
+from driftline.sketches import decode, encode
 from driftline.store.retention import is_gone
 from driftline.store.state import State
 from driftline.store.windows import WindowRow
+
+_Stored = tuple[bytes, bytes | None]
+"""The encoded profile of a window, and its segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def rebuild(
     differing = {
         window.start
         for window, version in (fresh.keys() | stored.keys()) - left - gone
-        if fresh.get((window, version)) != stored.get((window, version))
+        if not _same(fresh.get((window, version)), stored.get((window, version)))
     }
     with state.work() as work:
         work.windows.drop(model.name, shown_before=None if cut is None else cut.before)
@@ -82,3 +87,13 @@ def rebuild(
         if model.behind:
             recall(model, work, [*profiles, *(decode(before[key].profile, WindowProfile) for key in left)])
     return Rebuilt(len(rows), tuple(sorted(differing)), len(left | gone))
+
+
+def _same(fresh: _Stored | None, stored: _Stored | None) -> bool:
+    """Tell whether a window is as it was; one of a release that did not know how late labels come lacks only that."""
+    if fresh == stored or fresh is None or stored is None:
+        return fresh == stored
+    before = decode(stored[0], WindowProfile)
+    if before.delays.counts or fresh[1] != stored[1]:
+        return False
+    return encode(structs.replace(decode(fresh[0], WindowProfile), delays=before.delays)) == encode(before)

@@ -85,6 +85,8 @@ class WindowSummary(msgspec.Struct, frozen=True):
     segment: Segment | None = None
     latency: MeasureView | None = None
     """The 95th percentile of the latencies, in seconds; None where no prediction came with one, and of a segment."""
+    label_delays: tuple[tuple[int, int], ...] = ()
+    """How many labels came within so many seconds, and not within the step before; empty of a segment."""
 
 
 class WindowBrief(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +105,7 @@ class WindowBrief(msgspec.Struct, frozen=True, array_like=True):
     performance: dict[str, tuple[float | None, float | None, float | None, int]]
     compared: int
     drifted: int
+    label_delays: tuple[tuple[int, int], ...] = ()
 
 
 def brief_of(summary: WindowSummary) -> WindowBrief:
@@ -119,6 +122,7 @@ def brief_of(summary: WindowSummary) -> WindowBrief:
         performance={name: (one.value, one.low, one.high, one.n) for name, one in summary.performance.items()},
         compared=len(compared),
         drifted=sum(one.drifted for one in compared),
+        label_delays=summary.label_delays,
     )
 
 
@@ -158,6 +162,7 @@ def summarize(
         prediction_drift=drift.get("prediction"),
         label_drift=drift.get("label"),
         latency=_latency(profile),
+        label_delays=tuple(profile.delays.counts.items()),
     )
 
 

@@ -14,7 +14,8 @@ import polars as pl
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.blocks import keys_of
 from driftline.profiles.column import CategoricalTally, Column, CompositeTally, NumericTally
-from driftline.profiles.frame import FEATURE, SCORE, SEGMENT, identifiers
+from driftline.profiles.delays import LabelDelays
+from driftline.profiles.frame import FEATURE, FIRST_LABEL, SCORE, SEGMENT, identifiers
 from driftline.profiles.parts import Anchor
 from driftline.profiles.performance import Classification, Performance, Regression, merge_performance
 from driftline.profiles.profile import Profile, WindowProfile
@@ -113,6 +114,7 @@ class Profiler:
         self._outputs: dict[str, _Tally] = {}
         self._labels: dict[str, _Tally] = {}
         self._performance: Performance | None = None
+        self._delays = LabelDelays()
         self._segments: dict[str, dict[str, Performance]] = {}
 
     def tasks(self, rows: pl.DataFrame) -> Tasks:
@@ -135,6 +137,8 @@ class Profiler:
             self._labelled += len(labelled)
             self._into(self._labels, labelled, [("label", "label", self._target)], tasks)
             tasks.short.append(partial(self._judge, labelled, scores))
+            if FIRST_LABEL in labelled.columns:
+                tasks.short.append(partial(self._wait, labelled))
             for name in rows.columns:
                 if name.startswith(SEGMENT):
                     tasks.short.append(partial(self._judge_segments, labelled, scores, name))
@@ -147,6 +151,7 @@ class Profiler:
             outputs=_profile(self._rows, self._outputs),
             labels=_profile(self._labelled, self._labels),
             performance=self._performance,
+            delays=self._delays,
         )
 
     def _into(
@@ -170,6 +175,9 @@ class Profiler:
     def _judge(self, labelled: pl.DataFrame, scores: list[str]) -> None:
         performance = performance_of(labelled, self._schema, scores, self._grids)
         self._performance = merge_performance(self._performance, performance)
+
+    def _wait(self, labelled: pl.DataFrame) -> None:
+        self._delays = self._delays.merge(LabelDelays.of(labelled["time"], labelled[FIRST_LABEL]))
 
     def segments(self) -> dict[str, dict[str, Performance]]:
         """Return the performance by segment column and value, of at most `MOST_SEGMENTS` values of each column."""

@@ -20,6 +20,8 @@ from driftline.profiles.times import TimeStyle, epoch_style, read_texts, read_ti
 FEATURE = "feature."
 SCORE = "score."
 SEGMENT = "segment."
+FIRST_LABEL = "first_label"
+"""When a row of the event log was labelled first (UTC); null for one without a label."""
 TARGETS = ("prediction", "label")
 COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
 """The kinds that are profiled by their parts; see `driftline.profiles.parts`."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn, merge_columns
+from driftline.profiles.delays import LabelDelays
 from driftline.profiles.performance import Classification, Regression, merge_performance
 
 
@@ -34,13 +35,15 @@ class WindowProfile(msgspec.Struct, frozen=True):
     """The profile of a set of rows of one model: a window, a reference file, a segment.
 
     ``features`` has the model's inputs; ``outputs`` its ``prediction``, ``score.<class>`` and ``latency_seconds``;
-    ``labels`` the column ``label`` of the labelled rows; ``performance`` is None until a row is labelled.
+    ``labels`` the column ``label`` of the labelled rows; ``performance`` is None until a row is labelled. ``delays``
+    says how late labels came, of rows of the event log.
     """
 
     features: Profile = msgspec.field(default_factory=Profile)
     outputs: Profile = msgspec.field(default_factory=Profile)
     labels: Profile = msgspec.field(default_factory=Profile)
     performance: Classification | Regression | None = None
+    delays: LabelDelays = LabelDelays()
 
     def merge(self, other: WindowProfile) -> WindowProfile:
         """Return the profile of both sets of rows."""
@@ -49,6 +52,7 @@ class WindowProfile(msgspec.Struct, frozen=True):
             self.outputs.merge(other.outputs),
             self.labels.merge(other.labels),
             merge_performance(self.performance, other.performance),
+            self.delays.merge(other.delays),
         )
 
     @property

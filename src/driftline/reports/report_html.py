@@ -22,7 +22,6 @@ from driftline.reports.words import (
     RULE_STATES,
     classes_of,
     cleaned,
-    is_worse,
     problems,
     segments_of,
     split_words,
@@ -136,7 +135,7 @@ def render(
         measured=[column for column in columns if column.drift.distances],
         distances=tuple(DISTANCES),
         tests=tuple(TESTS),
-        worse={name for name, measure in performance.items() if is_worse(name, measure, performance)},
+        worse={name for name, measure in performance.items() if measure.worse},
         tables=[
             table
             for table in (
@@ -254,7 +253,7 @@ def _parts(title: str, word: str, parts: Sequence[tuple[str, Performance]]) -> P
         Part(
             where,
             tuple(measures.get(name) for name in names),
-            tuple(name in measures and is_worse(name, measures[name]) for name in names),
+            tuple(name in measures and measures[name].worse for name in names),
         )
         for where, measures in parts
     ]

@@ -20,7 +20,6 @@ from driftline.reports.words import (
     figures_of,
     has_moved,
     is_compared,
-    is_worse,
     problems,
     segments_of,
     split_words,
@@ -218,10 +217,8 @@ def _performance(report: CheckReport, characters: Characters) -> Iterator[Render
     if known:
         table = _table(("measure", "current", _interval_of(known.values()), "rows", "reference", ""), right=True)
         for name, measure in known.items():
-            worse = is_worse(name, measure, known)
-            table.add_row(
-                Text(name), *_figures(measure, characters), "worse" if worse else "", style="red" if worse else ""
-            )
+            said, style = ("worse", "red") if measure.worse else ("", "")
+            table.add_row(Text(name), *_figures(measure, characters), said, style=style)
         yield table
     for problem in problems(report.performance):
         yield characters.text(problem, "dim")

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.lookalikes import shown, shown_all
-from driftline.results.check import CheckReport, ComparedMeasure, MeasureReport, Performance
-from driftline.statistics import CATALOGUE, Better, least_change
-from driftline.statistics.performance import size_of
+from driftline.results.check import CheckReport, ComparedMeasure, Performance
+from driftline.statistics import least_change
 from driftline.statistics.segment_changes import ColumnChange
 from driftline.text.numbers import decimals_of, figure, figures, fixed
 
@@ -47,6 +46,7 @@ def figures_of(measure: ComparedMeasure) -> tuple[str, str, str, str]:
 
     Both values have enough decimals to show that they differ.
 
+    >>> from driftline.results.check import MeasureReport
     >>> before = MeasureReport(0.00064)
     >>> figures_of(ComparedMeasure(0.00061, 0.0006, reference=before)), figures_of(ComparedMeasure(0.00061))[0]
     (('0.00061', '0.001', '–', '0.00064'), '0.001')
@@ -59,50 +59,11 @@ def figures_of(measure: ComparedMeasure) -> tuple[str, str, str, str]:
     return value, low, high, was
 
 
-def is_worse(name: str, measure: ComparedMeasure, among: Performance | None = None) -> bool:
-    """Tell whether a measure's interval lies wholly on the worse side of the reference's, by the minimum effect size.
-
-    Without a change, two 95 % intervals do not overlap less often than 1 time in 100. False where either is unknown, or
-    where neither more nor less is better. A bias is compared by its size, which needs the mean absolute error ``among``
-    the measures of the same rows. See `least_change`.
-
-    >>> before = MeasureReport(0.9, 0.88, 0.92)
-    >>> is_worse("accuracy", ComparedMeasure(0.8, 0.78, 0.82, reference=before))
-    True
-    >>> is_worse("accuracy", ComparedMeasure(0.87, 0.84, 0.90, reference=before))
-    False
-    """
-    before, better = measure.reference, CATALOGUE[name].better if name in CATALOGUE else None
-    mae = _mae_before(among) if better is Better.NEARER_0 else None
-    if before is None or better is None or (better is Better.NEARER_0 and mae is None):
-        return False
-    now, then = _ends(measure), _ends(before)
-    if now is None or then is None:
-        return False
-    (value, low, high), (was, lowest, highest) = (size_of(*now), size_of(*then)) if mae is not None else (now, then)
-    if abs(value / 2 - was / 2) < least_change(name, was, mae) / 2:  # halves do not overflow
-        return False
-    return bool(high < lowest if better is Better.HIGHER else low > highest)
-
-
-def _ends(measure: MeasureReport) -> tuple[float, float, float] | None:
-    """Return the value and the ends of its interval; None where one is not known."""
-    if measure.value is None or measure.low is None or measure.high is None:
-        return None
-    return measure.value, measure.low, measure.high
-
-
-def _mae_before(among: Performance | None) -> float | None:
-    """Return the mean absolute error of the reference; None where it is not known."""
-    mae = (among or {}).get("mae")
-    return None if mae is None or mae.reference is None else mae.reference.value
-
-
 def fallen(parts: Iterable[tuple[str, Performance]]) -> list[Fallen]:
     """Return the named parts of the rows that have a worse measure, sorted by how far the first such one fell."""
     found = []
     for where, performance in parts:
-        name = next((name for name, measure in performance.items() if is_worse(name, measure)), None)
+        name = next((name for name, measure in performance.items() if measure.worse), None)
         if name is not None:
             found.append(Fallen(where, name, performance[name]))
     return sorted(found, key=_fall, reverse=True)

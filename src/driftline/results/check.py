@@ -90,9 +90,14 @@ class MeasureReport(Struct, frozen=True):
 
 
 class ComparedMeasure(MeasureReport, frozen=True):
-    """A measure of the current rows, with the same measure of the ``reference`` rows where it is known."""
+    """A measure of the current rows, with the same measure of the ``reference`` rows where it is known.
+
+    ``worse`` says whether it is significantly worse than there, by the least change that counts; see
+    `driftline.statistics.worse`.
+    """
 
     reference: MeasureReport | None = None
+    worse: bool = False
 
 
 Performance = Mapping[str, ComparedMeasure]

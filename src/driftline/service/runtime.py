@@ -51,7 +51,7 @@ from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
 from driftline.store.state import State, Work
 from driftline.text import cause, visible
-from driftline.views.reader import Views, timezones_of
+from driftline.views.reader import Views, told_of
 
 _PATIENCE = timedelta(seconds=2)
 
@@ -132,7 +132,7 @@ class Service:
             self._own_url,
         )
         self._receivers = {one.name: one for one in config.notify}
-        self._announcer = NotificationPlanner(config.notify, self._own_url, self._ring, timezones_of(config))
+        self._announcer = NotificationPlanner(config.notify, self._own_url, self._ring, told_of(config))
         self.keeper = self._keeper()
         self.worker = Worker(
             config,

@@ -34,7 +34,7 @@ from driftline.store.inbox import Inbox
 from driftline.store.leases import Fence
 from driftline.store.state import State
 from driftline.text import visible
-from driftline.views.reader import timezones_of
+from driftline.views.reader import told_of
 
 TIDY_EVERY = timedelta(hours=1)
 PUT_OFF = timedelta(minutes=1)
@@ -320,12 +320,12 @@ class Worker:
             if event.alert.id not in {alert.id for alert in over}:
                 self._say(event)
         if over:
-            views = [alert_view(alert, [], (), timezones_of(self._config)) for alert in over]
+            views = [alert_view(alert, [], (), told_of(self._config)) for alert in over]
             first, *more = over_text(views).splitlines()
             self._tell("\n".join([first, *(textwrap.fill(line, _WIDTH, **_INDENTED) for line in more)]))
 
     def _say(self, event: AlertEvent) -> None:
-        first, *more = describe_alert(alert_view(event.alert, [], (), timezones_of(self._config)))
+        first, *more = describe_alert(alert_view(event.alert, [], (), told_of(self._config)))
         going_on = event.kind in _BEGINNINGS or event.before is not None
         lines = more if event.kind in _BEGINNINGS else [*more[: 2 if going_on else 1], visible(event.reason)]
         wrapped = (textwrap.fill(line, _WIDTH, **_INDENTED) for line in lines)

@@ -79,17 +79,25 @@ def measures_by_class(performance: Performance | None, *, confidence: float = 0.
     >>> found["fog"]["precision"].value, found["rain"]["recall"].value
     (0.75, 0.8)
     """
-    if not isinstance(performance, Classification):
-        return {}
-    by_class = [name for name, spec in CATALOGUE.items() if spec.by_class]
+    by_class = class_measures()
     return {
         name: measures(alone, confidence=confidence, positive=name, names=by_class)
-        for name, alone in _each_against_the_rest(performance).items()
+        for name, alone in each_against_the_rest(performance).items()
     }
 
 
-def _each_against_the_rest(performance: Classification) -> dict[str, Classification]:
-    """A binary performance for each class that occurs, by name: one pass over the pairs, however many classes."""
+def class_measures() -> tuple[str, ...]:
+    """Return the measures that each class of a classifier has."""
+    return tuple(name for name, spec in CATALOGUE.items() if spec.by_class)
+
+
+def each_against_the_rest(performance: Performance | None) -> dict[str, Classification]:
+    """Return a binary performance for each class that occurs, by name; empty for regressions, and without rows.
+
+    It is one pass over the pairs, however many classes there are.
+    """
+    if not isinstance(performance, Classification):
+        return {}
     hits, labelled, predicted = Counter[str](), Counter[str](), Counter[str]()
     for (label, prediction), count in performance.confusion.items():
         labelled[label] += count

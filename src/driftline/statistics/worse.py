@@ -8,15 +8,15 @@ are shown, so they allow for rows that depend on each other as these do.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
-from driftline.profiles import Performance, Regression
+from driftline.profiles import Classification, Performance, Regression
 from driftline.profiles.naive import NO_REFERENCE, Naive
 from driftline.statistics.catalogue import CATALOGUE, Better, least_change, lower_is_better
 from driftline.statistics.intervals import difference
 from driftline.statistics.measure import Measure
-from driftline.statistics.performance import measures, size_of
+from driftline.statistics.performance import class_measures, each_against_the_rest, measures, size_of
 
 SURE = 0.99
 """The two-sided confidence of the difference: a part that did not change is found worse 1 time in 200 at most."""
@@ -114,21 +114,49 @@ def falls_among(
     nothing of how it changed, so that leaving them out costs no certainty.
     """
     asked = None if names is None else tuple(names)
-    left = {key: pair for key, pair in parts.items() if _rows(pair) >= least_rows}
-    found: dict[_Key, list[Fall]] = {}
+
+    def fallen(key: _Key, sure: float) -> list[Fall]:
+        return falls(parts[key], names=asked, sure=sure, positive=positive, naive=naive)
+
+    return _holm([key for key, pair in parts.items() if _rows(pair) >= least_rows], fallen, sure)
+
+
+def falls_by_class(pair: Pair, *, least_rows: int, sure: float = SURE) -> dict[str, list[Fall]]:
+    """Return the classes that became worse, with what did, by name; the level holds for all of them together.
+
+    Each is told from all others, see `measures_by_class`. One with fewer than ``least_rows`` labelled rows on either
+    side is not tested, as in `falls_among`.
+    """
+    before, now = (each_against_the_rest(side) for side in pair)
+    names = class_measures()
+
+    def fallen(name: str, sure: float) -> list[Fall]:
+        return falls((before[name], now[name]), names=names, sure=sure, positive=name)
+
+    both = (name for name in now if name in before)
+    return _holm(
+        [name for name in both if min(_labelled(name, side) for side in (before[name], now[name])) >= least_rows],
+        fallen,
+        sure,
+    )
+
+
+def _holm(keys: list[_Key], fallen: Callable[[_Key, float], list[Fall]], sure: float) -> dict[_Key, list[Fall]]:
+    """Return what has fallen at a level that holds for all keys together, in their order."""
+    left, found = keys, dict[_Key, list[Fall]]()
     for _ in range(_ROUNDS):
         level = 1 - (1 - sure) / max(len(left), 1)
-        worse = {
-            key: fallen
-            for key, pair in left.items()
-            if (fallen := falls(pair, names=asked, sure=level, positive=positive, naive=naive))
-        }
+        worse = {key: those for key in left if (those := fallen(key, level))}
         found |= worse
-        left = {key: pair for key, pair in left.items() if key not in worse}
+        left = [key for key in left if key not in worse]
         if not worse or not left:
             break
-    return {key: found[key] for key in parts if key in found}
+    return {key: found[key] for key in keys if key in found}
 
 
 def _rows(pair: Pair) -> int:
     return min(0 if side is None else side.count for side in pair)
+
+
+def _labelled(name: str, performance: Classification) -> int:
+    return sum(count for (label, _), count in performance.confusion.items() if label == name)

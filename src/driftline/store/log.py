@@ -26,7 +26,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from driftline.errors import DataError, LeaseLostError, StorageError, panics_as_errors
 from driftline.events import Schema, Window
 from driftline.events.values import UNKNOWN_CLASSES_LIMIT
-from driftline.profiles.frame import FEATURE, SCORE
+from driftline.profiles.frame import FEATURE, FIRST_LABEL, SCORE
 from driftline.sources.files import open_delta
 from driftline.store.blobs import Blobs, Folder, place_of
 from driftline.store.columns import ColumnNames
@@ -329,6 +329,8 @@ class EventLog:
     ) -> pl.DataFrame:
         """Return a window's predictions of one version, each with its newest label or null, in the order of the log.
 
+        Those that have labels come with the time of the first one, in the column `FIRST_LABEL`.
+
         ``columns`` narrows what is read of the predictions, for a caller that needs only some. ``through`` leaves out
         what was appended after these inbox rows.
         """
@@ -342,12 +344,13 @@ class EventLog:
                 mine = mine.select("id", *(name for name in columns if name in there))
             if labels is None:
                 return mine.with_columns(label=pl.lit(None, self._target)).collect()
+            mine_alone = (pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end)
             newest = (
                 _up_to(labels, through, "labels")
-                .filter((pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end))
+                .filter(mine_alone)
                 .sort("seq", maintain_order=True)
-                .unique("id", keep="last", maintain_order=True)
-                .select("id", "label")
+                .group_by("id")
+                .agg(pl.col("label").last(), pl.col("time").first().alias(FIRST_LABEL))
             )
             return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from driftline.alerts.message import AlertView, StepView
-from driftline.alerts.view import alert_view
+from driftline.alerts.view import OfModel, alert_view
 from driftline.config.load import Config
 from driftline.detection import Cadence
 from driftline.errors import UnknownNameError, UsageError
@@ -27,7 +27,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode
 from driftline.store.alerts import AlertRow, model_of_alert
 from driftline.store.audit import AuditRow
-from driftline.store.counters import ALARMS, INVALID, VERDICTS
+from driftline.store.counters import ALARMS, INVALID, SHOWN, VERDICTS
 from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
@@ -37,6 +37,7 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
+from driftline.views.delays import LabelDelayView, label_delay
 from driftline.views.features import FeatureView, feature_view, features_in
 from driftline.views.fleet import FleetReader, FleetRow
 from driftline.views.known import as_known_then
@@ -45,7 +46,15 @@ from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
 from driftline.views.segments import SegmentsChanged, segments_changed
 from driftline.views.stored import measures_of_reference
 from driftline.views.story import NOTICES_SHOWN, AlertStory, notices_of, receivers_of, segments_of, suspicion_of
-from driftline.views.values import DetectorView, ModelView, SegmentsView, VerdictView, WindowView, verdict_view
+from driftline.views.values import (
+    DetectorView,
+    ModelDetail,
+    ModelView,
+    SegmentsView,
+    VerdictView,
+    WindowView,
+    verdict_view,
+)
 
 _REQUESTS_SHOWN = 20
 _MOST_EXPLAINED = 500
@@ -94,6 +103,7 @@ class Views:
         self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
         self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
         self._since_start: dict[str, int] = {}
+        self._delays: dict[str, tuple[tuple[datetime, int | None], LabelDelayView | None]] = {}
         self._fleet = FleetReader(config, tasks, state, inbox)
 
     def model_config(self, model: str) -> ModelConfig:
@@ -160,20 +170,32 @@ class Views:
                 for name in self._config.models
             ]
 
-    def model(self, model: str) -> ModelView:
+    def model(self, model: str) -> ModelDetail:
         """Return one model; raises `UnknownNameError` for an unknown one."""
         self.model_config(model)
         with self._state.read() as read:
-            return self._model(
+            known, counters = Overview(read.connection).models(model).get(model), read.counters.of(model)
+            view = self._model(
                 read,
                 model,
-                Overview(read.connection).models(model).get(model),
-                read.counters.of(model),
+                known,
+                counters,
                 waiting_labels=read.waiting_labels.count(model),
                 waiting_events=self._inbox.waiting_events().get(model, 0),
                 firing=len(read.alerts.find(model, status="firing")),
                 retained=_Retained.of(read),
             )
+            delay = None
+            if known is not None and known.watermark is not None and view.labels:
+                delay = self._label_delay(read, model, known.watermark, counters.get((SHOWN, "")))
+        return ModelDetail(**structs.asdict(view), label_delay=delay)
+
+    def _label_delay(self, read: Work, model: str, watermark: datetime, shown: int | None) -> LabelDelayView | None:
+        """Return how late labels come; read anew where event time has gone on, or what is shown of a window changed."""
+        before = self._delays.get(model)
+        if before is None or before[0] != (watermark, shown):
+            before = self._delays[model] = ((watermark, shown), label_delay(read, model, watermark))
+        return before[1]
 
     def windows(
         self,
@@ -421,13 +443,13 @@ class Views:
 
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
         steps = read.alerts.transitions(row.id for row in rows)
-        judged, timezones = read.judgements.of_alerts(rows), timezones_of(self._config)
+        judged, about = read.judgements.of_alerts(rows), told_of(self._config)
         return [
             alert_view(
                 row,
                 [StepView(step.at, step.kind, step.reason) for step in steps.get(row.id, [])],
                 judged.get(row.id, []),
-                timezones,
+                about,
             )
             for row in rows
         ]
@@ -470,6 +492,7 @@ class Views:
             hold=retained.holds.get(name),
             team=self._config.models[name].team,
             tags=list(self._config.models[name].tags),
+            docs=self._config.models[name].docs,
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
             detector=_detector_view(read, self._config.models[name], totals.get(ALARMS, 0)),
         )
@@ -495,6 +518,6 @@ def _known_alert(read: Work, id: str) -> AlertRow:
     return row
 
 
-def timezones_of(config: Config) -> dict[str, str]:
-    """Return the time zone of each model."""
-    return {name: model.window.timezone for name, model in config.models.items()}
+def told_of(config: Config) -> dict[str, OfModel]:
+    """Return what is told of each model with its alerts."""
+    return {name: OfModel(model.window.timezone, model.docs) for name, model in config.models.items()}

@@ -11,6 +11,7 @@ from driftline.monitoring.summary import WindowSummary
 from driftline.rules.contest import PositiveView
 from driftline.store.judgements import Judgement
 from driftline.store.retention import Hold
+from driftline.views.delays import LabelDelayView
 
 
 class SegmentsView(msgspec.Struct, frozen=True):
@@ -58,6 +59,13 @@ class ModelView(msgspec.Struct, frozen=True):
     """Who has it held: nothing of it is deleted; None where nobody has."""
     team: str = ""
     tags: list[str] = []
+    docs: str = ""
+
+
+class ModelDetail(ModelView, frozen=True):
+    """What there is to say of one model alone; ``label_delay`` is None where no label has come with a time."""
+
+    label_delay: LabelDelayView | None = None
 
 
 class VerdictView(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from driftline.web.access import Gate
 from driftline.web.app import create_app, create_small_app
 from driftline.web.connections import BoundedServer
 from driftline.web.numbered import numbered
+from driftline.web.ui.rendering import compile_templates
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ONE_SIGNAL_SECONDS = 0.25
@@ -114,6 +115,8 @@ class Server:
                 signal.signal(number, self._stop_by_signal)
         answer_soon()
         self._service.start()
+        if self._service.role.answers:  # beside the first requests: it takes a fifth of a second
+            threading.Thread(target=compile_templates, name="driftline-templates", daemon=True).start()
         try:
             self._uvicorn.run(sockets=[self._listener])
         finally:

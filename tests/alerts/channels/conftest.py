@@ -92,6 +92,7 @@ numbers = st.none() | st.floats() | st.sampled_from([0.0, -0.0, 1e308, -1e308, 5
 moments = st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1), timezones=st.just(UTC))
 spans = st.builds(Span, moments, moments)
 findings = st.builds(Findings, st.just(()), st.just(()), st.just(()), st.lists(texts, max_size=60).map(tuple))
+links = st.sampled_from(["", "https://driftline.example/alerts/1?a=b&c=d|e", "https://x.example/" + "y" * 3000]) | texts
 views = st.builds(
     AlertView,
     id=texts,
@@ -116,8 +117,8 @@ views = st.builds(
     history=st.lists(st.builds(StepView, moments, texts, texts), max_size=2),
     acknowledged=st.none() | st.builds(Acknowledgement, texts, moments, texts),
     muted=texts,
+    docs=links,
 )
-links = st.sampled_from(["", "https://driftline.example/alerts/1?a=b&c=d|e", "https://x.example/" + "y" * 3000]) | texts
 notices = st.builds(
     Notice,
     event=st.sampled_from(Event),

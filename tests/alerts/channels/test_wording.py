@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from driftline.alerts.channels.wording import cleaned, facts, line, link, sentences, shorten, span
 from driftline.alerts.message import (
+    GOING_ON,
     MOST_LINES,
     Acknowledgement,
     Event,
@@ -222,6 +223,7 @@ def test_strangers_make_no_lines_of_their_own_and_act_on_nothing(one: Message) -
     own = sum(3 if over else 3 + count for count, over in zip(sentences_of, ended, strict=True))
     own += sum(notice.event is Event.CORRECTED for notice in one.notices)  # and one on what is known now
     own += sum(notice.event is Event.CHANGED for notice in one.notices)  # a line on what was changed
+    own += sum(bool(notice.alert.docs) for notice in one.notices if notice.event in GOING_ON)
     whole = own + len(one.notices) - 1  # an empty line between two
     if all(notice.event is Event.OVER for notice in one.notices):  # a title, a line for each, and how many more
         whole = 1 + min(len(one.notices), MOST_LINES) + (len(one.notices) > MOST_LINES)

@@ -48,7 +48,7 @@ from driftline.views.fleet import POINTS, FleetRow, course_of
 from driftline.views.lines import VersionLine
 from driftline.views.rules import RulesView, RuleView, TriedView
 from driftline.views.story import AlertStory
-from driftline.views.values import ModelView, VerdictView, WindowView
+from driftline.views.values import ModelDetail, VerdictView, WindowView
 from driftline.web.ui.system import Kept, Process, Receiver, SystemView, Waiting
 from tests.rules.test_contest import binary
 
@@ -74,7 +74,7 @@ FEATURES = ("precipitation", "temp_max", "temp_min", "wind")
 class Fake:
     """What the page reads, in memory."""
 
-    shown: dict[str, ModelView] = field(default_factory=dict)
+    shown: dict[str, ModelDetail] = field(default_factory=dict)
     configs: dict[str, ModelConfig] = field(default_factory=dict)
     of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
     of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
@@ -93,11 +93,11 @@ class Fake:
             raise UnknownNameError("model", model, self.configs)
         return self.configs[model]
 
-    def models(self) -> list[ModelView]:
+    def models(self) -> list[ModelDetail]:
         """As `Views.models`."""
         return list(self.shown.values())
 
-    def model(self, model: str, /) -> ModelView:
+    def model(self, model: str, /) -> ModelDetail:
         """As `Views.model`."""
         return self.shown[model]
 
@@ -169,7 +169,7 @@ class Fake:
         """As `Views.fleet`."""
         return [self._row(one) for name, one in self.shown.items() if not models or name in models]
 
-    def _row(self, model: ModelView) -> FleetRow:
+    def _row(self, model: ModelDetail) -> FleetRow:
         windows, rules = self.of_windows[model.name], self.configs[model.name].rules
         judged = [one for one in windows if one.summary.stage == "judged"]
         course = course_of([brief_of(one.summary) for one in windows[-POINTS:]], rules)
@@ -503,7 +503,7 @@ def fake(
 ) -> Fake:
     """One model."""
     predictions = sum(view.summary.predictions for view in views)
-    model = ModelView(
+    model = ModelDetail(
         name=name,
         task="multiclass",
         predictions=predictions,

@@ -101,6 +101,16 @@ def replace_window(views: Fake, length: str) -> object:
     return changed(config, window=type(config.window)(length, config.window.timezone))
 
 
+def test_the_documentation_of_a_model_is_linked_from_it_and_from_its_alerts() -> None:
+    views, address = firing(), "https://wiki.example.com/a?b=1&c=2"
+    assert not page(views).having("id", "rel")
+    views.shown[MODEL] = replace(views.shown[MODEL], docs=address)
+    views.of_alerts[MODEL] = [replace(one, docs=address) for one in views.of_alerts[MODEL]]
+    for path in (PAGE, f"/alerts/{views.alerts()[0].id}"):
+        [link] = [one for one in page(views, path).having("id", "href") if one["id"] == "docs"]
+        assert (link["href"], link["rel"]) == (address, "noreferrer")
+
+
 # ---- as known then --------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.alerts.channel import ChannelKind
-from driftline.alerts.channels.wording import link
+from driftline.alerts.channels.wording import link, runbook
 from driftline.alerts.message import GOING_ON, AlertView, Event, Message, Notice, message_of, told
 from driftline.environment import secret
 from driftline.errors import RefusedError, UnavailableError
@@ -222,6 +222,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
         "window_end": alert.window.end.isoformat(),
         "outcome": alert.status,
         "reason": visible(notice.reason),
+        "runbook_url": runbook(notice),
         "acknowledged_by": "" if alert.acknowledged is None else alert.acknowledged.by,
     }
     found: dict[str, object] = {

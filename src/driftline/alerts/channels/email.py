@@ -20,7 +20,17 @@ from msgspec import Meta
 
 from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture
-from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, cleaned, facts, line, link, sentences
+from driftline.alerts.channels.wording import (
+    ENDED,
+    MOST_SHOWN,
+    NO_ALARM,
+    cleaned,
+    facts,
+    line,
+    link,
+    runbook,
+    sentences,
+)
 from driftline.alerts.message import Message, Notice, headline
 from driftline.environment import secret
 from driftline.errors import RefusedError, UnavailableError, UnreachableError, UsageError
@@ -185,6 +195,7 @@ def _card(notice: Notice, picture_id: str) -> dict[str, Any]:
         "alt": f"{line(alert.measure, 200)} in the last {len(notice.recent)} windows",
         "sentences": [cleaned(one) for one in sentences(notice)],
         "url": link(notice.url),
+        "runbook": runbook(notice),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from driftline.alerts.channel import ChannelKind
-from driftline.alerts.channels.wording import ENDED, line, link, sentences
+from driftline.alerts.channels.wording import ENDED, line, link, runbook, sentences
 from driftline.alerts.message import Event, Message, Notice, number_lines, told
 from driftline.environment import secret
 from driftline.errors import RefusedError
@@ -92,7 +92,9 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
     event["client"] = "Driftline"
     if url:
         event["client_url"] = url
-        event["links"] = [{"href": url, "text": "Open in Driftline"}]
+    links = ((url, "Open in Driftline"), (runbook(notice), "Runbook"))
+    if there := [{"href": one, "text": words} for one, words in links if one]:
+        event["links"] = there
     return event
 
 

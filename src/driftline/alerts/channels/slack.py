@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from driftline.alerts.channel import ChannelKind
-from driftline.alerts.channels.wording import MOST_SHOWN, facts, line, link, sentences, shorten
+from driftline.alerts.channels.wording import MOST_SHOWN, facts, line, link, runbook, sentences, shorten
 from driftline.alerts.message import Message, Notice, headline
 from driftline.environment import secret
 from driftline.fields import Text
@@ -54,8 +54,10 @@ def _blocks(notice: Notice, *, alone: bool) -> list[dict[str, Any]]:
     first = first if alone else f"{line(headline(notice.event, alert), 300)}\n{first}"
     fields = [_text(f"*{name}*\n{escaped(value, FIELD_LIMIT - 100)}") for name, value in facts(notice)]
     context = f"{escaped(line(alert.severity, 100), 500)} · fired {moment(alert.fired_at)}"
-    if url := link(notice.url):
-        context += f" · <{escaped(url, TEXT_LIMIT - 1000).replace('|', '%7C')}|Open in Driftline>"
+    for url, words in ((link(notice.url), "Open in Driftline"), (runbook(notice), "Runbook")):
+        there = f" · <{escaped(url, TEXT_LIMIT).replace('|', '%7C')}|{words}>"
+        if url and len(context) + len(there) <= TEXT_LIMIT:  # one that is cut leads nowhere
+            context += there
     text = escaped("\n".join([first, *(line(one, TEXT_LIMIT) for one in sentences(notice))]), TEXT_LIMIT)
     return [
         {"type": "section", "text": _text(text), "fields": fields},

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from driftline.alerts.channel import ChannelKind
-from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, facts, line, link, sentences
+from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, facts, line, link, runbook, sentences
 from driftline.alerts.message import Message, Notice, headline
 from driftline.environment import secret
 from driftline.fields import Text
@@ -50,8 +50,9 @@ def _envelope(message: Message, shown: int) -> dict[str, Any]:
     }
     if more := len(message.notices) - shown:
         card["body"].append(_rich([_run(f"and {more} more", isSubtle=True)], separator=True))
-    if url := link(message.url):
-        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open in Driftline", "url": url}]
+    links = (("Open in Driftline", link(message.url)), ("Runbook", runbook(message.notices[0])))
+    if actions := [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in links if url]:
+        card["actions"] = actions
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from driftline.alerts.message import AlertView, Event, Notice, Span, told
+from driftline.alerts.message import GOING_ON, AlertView, Event, Notice, Span, told
 from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text import moments, visible
 
@@ -50,6 +50,11 @@ def line(text: str, limit: int) -> str:
 def link(url: str) -> str:
     """Return an address that can be shown as a link, or nothing."""
     return url if _URL.fullmatch(url) else ""
+
+
+def runbook(notice: Notice) -> str:
+    """Return where people read what to do about an alert that goes on; nothing where nobody has said."""
+    return link(notice.alert.docs) if notice.event in GOING_ON else ""
 
 
 def span(window: Span, timezone: str = "UTC") -> str:

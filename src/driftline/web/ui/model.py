@@ -20,7 +20,7 @@ from driftline.retrain.views import RequestView, decode_contest
 from driftline.templating import url_segment
 from driftline.text.moments import page_span
 from driftline.views.lines import VersionLine
-from driftline.views.values import ModelView, WindowView
+from driftline.views.values import ModelDetail, WindowView
 from driftline.web.access import base_of
 from driftline.web.ui import shown
 from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of
@@ -50,7 +50,7 @@ class Views(Protocol):
     def model_config(self, model: str, /) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
 
-    def model(self, model: str, /) -> ModelView:
+    def model(self, model: str, /) -> ModelDetail:
         """Return one model."""
 
     def slice(self, model: str, /, *, version: str | None = None, segment: str | None = None) -> Slice:
@@ -165,7 +165,7 @@ def _tells_state(asked: Asked, slice: Slice, windows: Sequence[WindowView]) -> b
     return of_now and any(one.summary.stage == "judged" for one in windows)
 
 
-def _lines(views: Views, view: ModelView, windows: Sequence[WindowView]) -> list[VersionLine]:
+def _lines(views: Views, view: ModelDetail, windows: Sequence[WindowView]) -> list[VersionLine]:
     """Return a line a version where several have answered in these windows."""
     if len(view.versions) < 2 or not windows:
         return []

@@ -66,6 +66,13 @@ def fragment(template: str, **context: Any) -> Markup:
     return Markup(_templates().get_template(template).render(**context))
 
 
+def compile_templates() -> None:
+    """Compile every template, so that nobody waits for it who asks for a page first."""
+    made = _templates()
+    for name in made.list_templates():
+        made.get_template(name)
+
+
 @functools.cache
 def _templates() -> jinja2.Environment:
     return environment("driftline.web.ui")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ HEIGHT = 260.0
 SMALLER_HEIGHT = 150.0
 COVERAGE_HEIGHT = 90.0
 _DOT = " · "
+_span = functools.lru_cache(2_000)(page_span)
+"""A window in words, which every chart of a page has of the same windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,7 @@ def distance_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: Zon
 
     def point(one: FeatureWindow, view: DriftView) -> lines.Point:
         ratio = view.value / view.threshold if view.value is not None and view.threshold else None
-        parts = [page_span(one.start, one.end, zone)]
+        parts = [_span(one.start, one.end, zone)]
         if view.value is None or view.threshold is None:
             parts.append(f"not judged: {view.reason}")
         else:
@@ -241,7 +244,7 @@ def missing_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: Zone
         _feature_point(
             one,
             view.missing_current,
-            [page_span(one.start, one.end, zone), f"missing {percent_or_nothing(view.missing_current)}"],
+            [_span(one.start, one.end, zone), f"missing {percent_or_nothing(view.missing_current)}"],
             drifted=False,
         )
         for one, view in history
@@ -336,7 +339,7 @@ def _point(
     one = window.summary
     verdicts = [verdict for verdict in window.verdicts if verdict.rule in rules]
     breach = any(verdict.state == "breach" for verdict in verdicts)
-    parts = [page_span(one.start, one.end, zone)]
+    parts = [_span(one.start, one.end, zone)]
     if view.value is None:
         parts.append(f"{measure}: no value, {view.problem}")
     else:

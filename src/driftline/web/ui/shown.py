@@ -20,7 +20,8 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text.moments import page_span
 from driftline.text.numbers import NOTHING, beside, exact, from_to, level, number_or_nothing
-from driftline.views.values import ModelView, VerdictView, WindowView
+from driftline.views.values import ModelDetail, VerdictView, WindowView
+from driftline.web.ui.delays import Delay, delay_shown
 from driftline.web.ui.series import (
     COVERAGE,
     NOTHING_BESIDE,
@@ -104,7 +105,7 @@ class Alert:
 class ModelPage:
     """All values on the page of one model."""
 
-    model: ModelView
+    model: ModelDetail
     config: ModelConfig
     zone: ZoneInfo
     headline: Headline
@@ -124,10 +125,12 @@ class ModelPage:
     query: str
     segments: tuple[SegmentRow, ...]
     operation: tuple[Chart, ...] = ()
+    delay: Delay | None = None
+    """How late labels come, in the newest windows of all rows."""
 
 
 def model_page(
-    model: ModelView,
+    model: ModelDetail,
     config: ModelConfig,
     windows: Sequence[WindowView],
     alerts: Sequence[AlertView],
@@ -186,6 +189,7 @@ def model_page(
         query="" if slice == WHOLE else query_of(slice),
         segments=tuple(_segment_row(one, config.rules, names) for one in segments),
         operation=tuple(_operation(windows, zone)) if slice.segment is None else (),
+        delay=None if model.label_delay is None else delay_shown(model.label_delay),
     )
 
 

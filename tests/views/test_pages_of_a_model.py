@@ -125,10 +125,11 @@ def test_a_window_has_the_latency_of_its_predictions_and_a_rebuild_finds_the_sam
 # ---- a feature ------------------------------------------------------------------------------------------------------
 
 
-def test_a_feature_is_compared_with_the_reference_in_the_newest_window(service: Service) -> None:
+def test_a_feature_is_compared_with_the_reference_in_the_newest_judged_window(service: Service) -> None:
     found = service.views.feature(MODEL, "age")
     assert found.kind == "numeric" and len(found.history) == DAYS <= HISTORY
-    assert found.now is not None and found.now.window is not None and found.now.window.start == START + 5 * DAY
+    assert found.now is not None and found.now.window is not None and found.now.window.start == START + 4 * DAY
+    assert found.history[-1].stage == "open" and "age" in found.history[-1].drift  # it says less than it will
     assert found.before is not None and found.before.window is None
     assert isinstance(found.before.column, NumericColumn) and isinstance(found.now.column, NumericColumn)
     assert found.now.column.rows == 120 and found.before.column.rows == 200
@@ -165,7 +166,7 @@ def test_a_feature_decodes_the_profiles_of_its_two_windows_only(service: Service
 def test_the_page_of_a_feature_shows_both_and_its_course(service: Service, http: TestClient) -> None:
     seen = shown(http, f"{PAGE}/features/age")
     words = plain(seen.words)
-    assert "age numeric feature of churn" in words and "6 Mar 2024 against the reference" in words
+    assert "age numeric feature of churn" in words and "5 Mar 2024 against the reference" in words
     assert [one["data-state"] for one in seen.having("data-state")] == ["drifted"]
     drifted = sum(one.drift["age"].drifted for one in service.views.feature(MODEL, "age").history)
     assert drifted >= 2 and f"Drifted in {drifted} of 6 windows" in words

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from driftline.access.tokens import create_token
 from driftline.config.load import load
 from driftline.service.runtime import Service
 from driftline.web.access import Gate
@@ -27,9 +26,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.stop()
 
 
-@pytest.mark.parametrize("path", (*PAGES, *ANSWERS, *REFUSED))
-def test_head_has_the_status_and_the_headers_of_get(service: Service, path: str) -> None:
-    client = TestClient(create_app(service), headers={"Accept": "text/html, */*"})
+@pytest.fixture(scope="module")
+def client(service: Service) -> TestClient:
+    return TestClient(create_app(service), headers={"Accept": "text/html, */*"})
+
+
+@pytest.mark.parametrize("path", [*PAGES, *ANSWERS, *REFUSED])
+def test_head_has_the_status_and_the_headers_of_get(client: TestClient, path: str) -> None:
     head, full = client.head(path), client.get(path)
     assert head.status_code == full.status_code and head.content == b"" and full.content
     assert {*head.headers} == {*full.headers} and int(head.headers["content-length"]) > 0
@@ -37,19 +40,18 @@ def test_head_has_the_status_and_the_headers_of_get(service: Service, path: str)
         assert head.headers[name] == full.headers[name], name
 
 
-def test_a_page_that_has_not_changed_is_304_to_head_too(service: Service) -> None:
-    client = TestClient(create_app(service))
+def test_a_page_that_has_not_changed_is_304_to_head_too(client: TestClient) -> None:
     tag = client.head(f"/models/{MODEL}").headers["etag"]
     assert client.head(f"/models/{MODEL}", headers={"If-None-Match": tag}).status_code == 304
 
 
 def test_head_opens_no_door_that_get_does_not(service: Service) -> None:
     gate = Gate(service.state, service.config.auth, required=True)
-    client = TestClient(create_app(service, gate), follow_redirects=False)
+    shut = TestClient(create_app(service, gate), follow_redirects=False)
     for path in ("/api/v1/models", "/metrics", f"/models/{MODEL}"):
-        assert client.head(path).status_code == client.get(path).status_code == 401
-    assert client.head("/", headers={"Accept": "text/html"}).headers["location"].endswith("/sign-in?next=%2F")
-    assert client.head(f"/api/v1/models/{MODEL}/predictions").status_code == 405  # there is no GET of it
+        assert shut.head(path).status_code == shut.get(path).status_code == 401
+    assert shut.head("/", headers={"Accept": "text/html"}).headers["location"].endswith("/sign-in?next=%2F")
+    assert shut.head(f"/api/v1/models/{MODEL}/predictions").status_code == 405  # there is no GET of it
 
 
 def test_head_of_a_process_that_takes_no_events(service: Service) -> None:

@@ -174,7 +174,7 @@ def _facts(found: FeatureView) -> Iterator[tuple[str, str, str]]:
             told = "standard deviation" if name == "sd" else name
             yield told, number_or_nothing(getattr(was, name)), number_or_nothing(getattr(became, name))
         for share in _QUANTILES:
-            told = "median" if share == 0.5 else f"{percent(share)} quantile"
+            told = "median" if share == 0.5 else f"{share:.0%} quantile".replace("%", " %")
             ends = was.sketch.quantile(share), became.sketch.quantile(share)
             yield told, number_or_nothing(ends[0]), number_or_nothing(ends[1])
 

@@ -184,9 +184,8 @@ def test_a_reference_that_no_service_could_use_is_said(tmp_path: Path, content: 
     config.write_text(config.read_text().replace("reference.parquet", "reference.csv"))
     (tmp_path / "reference.csv").write_text(content)
     status, said = not_well(look(load(config)))["references"]
-    assert (
-        status is Status.FAILED and said.startswith("models.churn.reference: ") and words in said and "\x1b" not in said
-    )
+    assert status is Status.FAILED and said.startswith("models.churn.reference: ")
+    assert words in said and "\x1b" not in said
 
 
 def test_a_token_that_expires_soon_is_said(service: Service) -> None:

@@ -252,6 +252,6 @@ def test_a_model_without_events_has_all_its_pages(tmp_path: Any) -> None:
     service = Service(seasons_config(tmp_path, WHOLE_RULE))
     empty = TestClient(create_app(service))
     assert "Not compared yet" in shown(empty, f"{PAGE}/features/age").words
-    assert "no window was judged in this span" in shown(empty, f"{PAGE}/segments").words
+    assert "No window was judged in this span" in shown(empty, f"{PAGE}/segments").words
     assert "No events yet" in shown(empty, PAGE).words
     service.stop()

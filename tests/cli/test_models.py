@@ -35,9 +35,14 @@ def test_teams_are_told_where_a_model_has_one(service: Service, tmp_path: Path) 
     added = "models:\n  new: {team: 'ann & co', tags: [a, b], reference: {path: reference.parquet}}\n"
     file.write_text(file.read_text().replace("models:\n", added), encoding="utf-8")
     command_line = ["--config", str(file)]
-    said = CliRunner().invoke(command, command_line, catch_exceptions=False).output.splitlines()
-    assert said[0].split()[:3] == ["model", "team", "task"]
-    assert "ann & co" in said[1] and said[2].split()[:3] == ["churn", "–", "binary"]
+    wide, narrow = (
+        CliRunner().invoke(command, command_line, catch_exceptions=False, env={"COLUMNS": width}).output.splitlines()
+        for width in ("120", "80")
+    )
+    assert wide[0].split()[:3] == ["model", "team", "task"]
+    assert "ann & co" in wide[1] and wide[2].split()[:3] == ["churn", "–", "binary"]
+    assert narrow[0].split()[:2] == ["model", "task"] and narrow[2].strip() == "ann & co"
+    assert narrow[3].split()[:2] == ["churn", "binary"] and max(map(len, narrow)) <= 80
     document = CliRunner().invoke(command, [*command_line, "--json"], catch_exceptions=False).output
     new, churn = json.loads(document)["models"]
     assert (new["team"], new["tags"]) == ("ann & co", ["a", "b"]) and (churn["team"], churn["tags"]) == ("", [])

@@ -31,8 +31,10 @@ from driftline.detection import (
 )
 from driftline.detection.scores import WindowScores, evidence
 from driftline.detection.series import Side
+from driftline.detection.series_map import Observed, SeriesMap
 from driftline.errors import UsageError
 from driftline.events import Window, WindowSpec
+from driftline.profiles.segments import SegmentProfile, SegmentProfiles
 from driftline.sketches import decode, encode
 
 CADENCE = Cadence(WindowSpec("1d"))
@@ -288,3 +290,16 @@ def test_weeks_have_no_season() -> None:
     state = detector.start(weeks[:28])
     assert not state.baseline.season.any()
     assert {one.outcome for one in detector.fold(state, weeks[28:])[1]} == {Outcome.OK}
+
+
+def test_a_segment_column_that_the_reference_never_had_is_not_held_up_when_it_comes() -> None:
+    """The first rows that name a season are no fall of those without one from 99 to 1 %."""
+
+    def window(**rows: int) -> Observed:
+        seasons = {"(missing)" if name == "nothing" else name: SegmentProfile(count) for name, count in rows.items()}
+        countries = {"DE": SegmentProfile(60), "(missing)": SegmentProfile(40)}
+        return Observed(segments=SegmentProfiles({"season": seasons, "country": countries}))
+
+    known = SeriesMap.of([window(nothing=100)] * 14).segments
+    assert {one.segment.words for one in known} == {"country = DE", "country = (missing)"}
+    assert len(SeriesMap.of([window(nothing=100), window(nothing=99, winter=1)]).segments) == 4

@@ -369,6 +369,13 @@ def test_a_quantile_is_within_one_cell(grid: Grid, values: list[float], q: float
     assert abs(found - exact) <= width * 1.01 + rounding
 
 
+@given(st.lists(st.one_of(st.just(0.0), st.floats(1e-20, 1e20), st.floats(-1e20, -1e-20)), min_size=1), st.floats(0, 1))
+def test_a_quantile_that_is_0_is_0_itself(values: list[float], q: float) -> None:
+    """Not a number next to it, such as 3e-42, which nobody has sent."""
+    exact = sorted(values)[max(math.ceil(q * len(values)) - 1, 0)]
+    assert (GridSketch.of(floats(values)).quantile(q) == 0.0) == (exact == 0.0)
+
+
 @given(GRIDS, st.floats(), st.floats())
 def test_cells_are_in_order_of_the_values(grid: Grid, a: float, b: float) -> None:
     if not (math.isfinite(a) and math.isfinite(b)):

@@ -84,8 +84,8 @@ def test_what_is_said_is_no_guess() -> None:
     moved = pl.DataFrame({"grade": [1, 3, 3] * 200})
     assert driftline.check(grades, moved).columns["grade"].kind == "numeric"
     assert driftline.check(grades, moved, categorical=["grade"]).columns["grade"].changes == (
-        "2 33 % → 0 % (gone)",
-        "3 33 % → 67 %",
+        "'2' 33 % → 0 % (gone)",
+        "'3' 33 % → 67 %",
     )
 
 

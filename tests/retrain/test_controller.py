@@ -149,6 +149,31 @@ def test_a_person_rolls_back_while_it_is_on_probation(make: Callable[..., Servic
     assert champion_view(service.loop, MODEL).champion == "v1"
 
 
+def test_a_promotion_that_was_not_stored_can_be_rolled_back(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on probation from the moment in which it is champion, and whoever sees that may roll back."""
+    service = make()
+    days(service, 0, 12)
+    real = Retraining.move
+
+    def move(self: Retraining, id: str, before: str, after: str, at: datetime, **values: Any) -> bool:
+        if after == Stage.BAKING.value:
+            raise KeyboardInterrupt(after)
+        return real(self, id, before, after, at, **values)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Retraining, "move", move)
+        with pytest.raises(KeyboardInterrupt):
+            loop(service)
+    view = champion_view(service.loop, MODEL)
+    assert (requests(service)[-1].stage, view.champion, view.on_probation) == (Stage.PROMOTING.value, "v2", True)
+    row = service.loop.roll_back(MODEL, "ann", "complaints", NOW)
+    assert (row.stage, row.note) == (Stage.ROLLED_BACK.value, "ann: complaints")
+    view = champion_view(service.loop, MODEL)
+    assert (view.champion, view.on_probation) == ("v1", False)
+
+
 def test_a_rollback_that_was_done_and_not_stored_is_no_promotion(
     make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,20 @@ def test_a_reference_that_is_gone_is_said(service: Service) -> None:
     assert (not_well(found)["references"][0], found.ok) == (Status.FAILED, False)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("age,plan\n40,pro\n", "unknown column"), ("", "reference.csv"), ("\x00\x1b[2J", "reference")],
+)
+def test_a_reference_that_no_service_could_use_is_said(tmp_path: Path, content: str, words: str) -> None:
+    """As `serve` would, before it is started."""
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("reference.parquet", "reference.csv"))
+    (tmp_path / "reference.csv").write_text(content)
+    status, said = not_well(look(load(config)))["references"]
+    assert status is Status.FAILED and said.startswith("models.churn.reference: ")
+    assert words in said and "\x1b" not in said
+
+
 def test_a_token_that_expires_soon_is_said(service: Service) -> None:
     now = datetime.now(UTC)
     create_token(service.state, "ci", Role.WRITE, now, lasts=timedelta(days=13), by="root")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from typing import Any
@@ -207,6 +208,44 @@ def test_chi_squared_is_scipys_where_nothing_is_pooled(a: list[str], b: list[str
     table = [[side.count(name) for name in "abcd"] for side in (a, b)]
     expected = stats.chi2_contingency(table, correction=False).pvalue
     assert chi_squared_p(pair(*categorical(a, b))) == pytest.approx(expected, rel=1e-9)
+
+
+def counts(**rows: int) -> list[str]:
+    return [name for name, number in rows.items() for _ in range(number)]
+
+
+def test_a_rare_category_that_became_frequent_does_not_hide_one_that_is_gone() -> None:
+    """A month of Seattle's weather whose rain is called fog and sun, against the year before it."""
+    year = counts(sun=117, rain=191, drizzle=31, snow=21, fog=5)
+    month = counts(sun=16, fog=14)
+    assert (chi_squared_p(pair(*categorical(year, month))) or 1) < 1e-6
+    assert (chi_squared_p(pair(*categorical(month, year))) or 1) < 1e-6
+    assert (chi_squared_p(pair(*categorical(year * 1000, month))) or 1) < 1e-6  # however rare it was
+
+
+def test_few_rows_of_rare_categories_are_no_change() -> None:
+    """Every kind of day is as frequent as before, and one that was rare comes once more."""
+    year, month = (
+        counts(sun=180, rain=150, drizzle=20, snow=10, fog=5),
+        counts(sun=14, rain=13, drizzle=1, snow=1, fog=1),
+    )
+    assert (chi_squared_p(pair(*categorical(year, month))) or 0) > 0.5
+
+
+@pytest.mark.parametrize(("n", "m"), [(365, 30), (60, 60)])
+def test_rare_categories_raise_no_false_alarms(n: int, m: int) -> None:
+    """The chance of a small p-value, where both sides are drawn from one distribution, is that p-value at most."""
+    rng = np.random.default_rng(12)
+    shares = np.array([0.42, 0.4, 0.08, 0.05, 0.03, 0.01, 0.01])
+    names, runs = np.array(list("abcdefg")), 700
+    small = {0.01: 0, 0.05: 0}
+    for _ in range(runs):
+        a, b = (np.repeat(names, rng.multinomial(of, shares)).tolist() for of in (n, m))
+        found = chi_squared_p(pair(*categorical(a, b)))
+        for level in small:
+            small[level] += found is not None and found <= level
+    for level, found in small.items():
+        assert found / runs <= level + 3.5 * math.sqrt(level * (1 - level) / runs)
 
 
 @given(

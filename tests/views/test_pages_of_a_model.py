@@ -159,10 +159,11 @@ def test_windows_of_a_release_that_kept_no_delays_are_no_difference(service: Ser
 # ---- a feature ------------------------------------------------------------------------------------------------------
 
 
-def test_a_feature_is_compared_with_the_reference_in_the_newest_window(service: Service) -> None:
+def test_a_feature_is_compared_with_the_reference_in_the_newest_judged_window(service: Service) -> None:
     found = service.views.feature(MODEL, "age")
     assert found.kind == "numeric" and len(found.history) == DAYS <= HISTORY
-    assert found.now is not None and found.now.window is not None and found.now.window.start == START + 5 * DAY
+    assert found.now is not None and found.now.window is not None and found.now.window.start == START + 4 * DAY
+    assert found.history[-1].stage == "open" and "age" in found.history[-1].drift  # it says less than it will
     assert found.before is not None and found.before.window is None
     assert isinstance(found.before.column, NumericColumn) and isinstance(found.now.column, NumericColumn)
     assert found.now.column.rows == 120 and found.before.column.rows == 200
@@ -199,7 +200,7 @@ def test_a_feature_decodes_the_profiles_of_its_two_windows_only(service: Service
 def test_the_page_of_a_feature_shows_both_and_its_course(service: Service, http: TestClient) -> None:
     seen = shown(http, f"{PAGE}/features/age")
     words = plain(seen.words)
-    assert "age numeric feature of churn" in words and "6 Mar 2024 against the reference" in words
+    assert "age numeric feature of churn" in words and "5 Mar 2024 against the reference" in words
     assert [one["data-state"] for one in seen.having("data-state")] == ["drifted"]
     drifted = sum(one.drift["age"].drifted for one in service.views.feature(MODEL, "age").history)
     assert drifted >= 2 and f"Drifted in {drifted} of 6 windows" in words
@@ -285,6 +286,6 @@ def test_a_model_without_events_has_all_its_pages(tmp_path: Any) -> None:
     service = Service(seasons_config(tmp_path, WHOLE_RULE))
     empty = TestClient(create_app(service))
     assert "Not compared yet" in shown(empty, f"{PAGE}/features/age").words
-    assert "no window was judged in this span" in shown(empty, f"{PAGE}/segments").words
+    assert "No window was judged in this span" in shown(empty, f"{PAGE}/segments").words
     assert "No events yet" in shown(empty, PAGE).words
     service.stop()

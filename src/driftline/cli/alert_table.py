@@ -12,6 +12,7 @@ from driftline.alerts.message import AlertView, told
 from driftline.text import visible
 from driftline.text.moments import day_or_moment
 
+_DAY = len("2026-03-01")
 _STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
 
 
@@ -19,8 +20,12 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
     """Print a row an alert; below them, which are muted or acknowledged."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("alert", no_wrap=True)
-    for name in ("severity", "model", "rule", "since", "value"):
+    table.add_column("severity", no_wrap=True)
+    for name in ("model", "rule"):
         table.add_column(name, overflow="fold")
+    table.add_column("since", overflow="fold", min_width=_DAY)
+    for name in ("value", "limit"):
+        table.add_column(name, justify="right", overflow="fold")
     notes: list[str] = []
     for one in alerts:
         said = told(one)
@@ -30,7 +35,8 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
             Text(visible(one.model)),
             Text(visible(one.name)),
             Text(day_or_moment(one.span.start, one.timezone)),
-            Text(f"{'–' if one.value is None else said.value} (limit {said.threshold})"),
+            Text("–" if one.value is None else said.value),
+            Text(said.threshold),
         )
         if one.muted and one.status == "firing":
             notes.append(f"{one.id}: {one.muted}")

@@ -34,6 +34,10 @@ def command(config: Callable[[], Config], as_json: bool) -> int:
     return 0
 
 
+_WIDE = 100
+"""In a narrower terminal, the team of a model stands below its name."""
+
+
 def _print(config: Config, models: Sequence[ModelView]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -44,19 +48,21 @@ def _print(config: Config, models: Sequence[ModelView]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
+    console = Console(highlight=False)
     with_teams = any(one.team for one in models)
-    if with_teams:
+    below = with_teams and console.width < _WIDE
+    if with_teams and not below:
         table.add_column("team", overflow="fold")
-    table.add_column("task", overflow="fold")
+    table.add_column("task", no_wrap=True)
     for name in ("predictions", "labels", "windows"):
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("data until", overflow="fold")
-    table.add_column("firing", justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("data until", overflow="fold", min_width=len("2026-03-01"))
+    table.add_column("firing", justify="right", no_wrap=True)
     for one in models:
         timezone = config.models[one.name].window.timezone
         table.add_row(
-            Text(visible(one.name)),
-            *([Text(visible(one.team) or "–")] if with_teams else []),
+            Text(visible(one.name)).append(f"\n{visible(one.team)}" if below and one.team else "", "dim"),
+            *([Text(visible(one.team) or "–")] if with_teams and not below else []),
             one.task or "–",
             count(one.predictions),
             count(one.labels),
@@ -64,4 +70,4 @@ def _print(config: Config, models: Sequence[ModelView]) -> None:
             "–" if one.watermark is None else day_or_moment(one.watermark, timezone),
             Text(str(one.firing), "bold red" if one.firing else ""),
         )
-    Console(highlight=False).print(table)
+    console.print(table)

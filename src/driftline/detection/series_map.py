@@ -23,7 +23,7 @@ from driftline.detection.measures import (
 )
 from driftline.detection.series import Counted, Role, Series, SeriesKind, Values
 from driftline.errors import UsageError
-from driftline.events import Segment
+from driftline.events import MISSING_VALUE, Segment
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn, Profile, WindowProfile
 from driftline.profiles.naive import Naive
 from driftline.profiles.parts import TIME_PART
@@ -284,9 +284,12 @@ def _performance(
 def _segments_of(
     reference: Sequence[Observed], names: Sequence[str], positive: str | None, naive: Naive | None
 ) -> list[SegmentSeries]:
+    """The series of the segments; of a column that no reference row has a value of, nothing is known to hold up."""
     pooled = reduce(SegmentProfiles.merge, (one.segments for one in reference), SegmentProfiles())
     found = []
     for segment in pooled.by_segment():
+        if pooled.columns[segment.column].keys() == {MISSING_VALUE}:
+            continue
         own = [one.segments.by_segment().get(segment, SegmentProfile()).performance for one in reference]
         found.append(SegmentSeries(segment, 1.0, _performance(names, own, positive, naive, segment)))
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from driftline.charts.svg import coordinate
 from driftline.rules.backtest import Backtest, RuleRecord
 from driftline.templating import environment
+from driftline.text import visible_lines
 
 if TYPE_CHECKING:
     import jinja2
@@ -35,7 +36,8 @@ class Line(NamedTuple):
 def backtest_html(found: Backtest) -> str:
     """Return the page of a backtest, and of the one it is compared with, if there is one."""
     both = [found, *([] if found.against is None else [found.against])]
-    return _template().render(found=found, parts=[(one, [_line(record) for record in one.rules]) for one in both])
+    page = _template().render(found=found, parts=[(one, [_line(record) for record in one.rules]) for one in both])
+    return visible_lines(page)
 
 
 def _line(record: RuleRecord) -> Line:

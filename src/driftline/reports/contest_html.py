@@ -13,6 +13,7 @@ from driftline.rules.contest import Contest
 from driftline.rules.contestants import less_is_better
 from driftline.statistics.paired import Difference
 from driftline.templating import environment
+from driftline.text import visible_lines
 from driftline.text.moments import day, moment
 from driftline.text.numbers import decimals_of, fixed, numbers
 
@@ -51,7 +52,7 @@ def contest_html(contest: Contest) -> str:
     names = [("All rows", contest.difference)]
     names += [(name, one.difference) for name, one in zip(told_segments(contest), contest.segments, strict=True)]
     whiskers, zero = _whiskers(names)
-    return _template().render(
+    page = _template().render(
         contest=contest,
         whiskers=whiskers,
         zero=zero,
@@ -60,6 +61,7 @@ def contest_html(contest: Contest) -> str:
         height=_HEIGHT,
         less_is_better=less_is_better(contest.measure, contest.settings),
     )
+    return visible_lines(page)
 
 
 def _whiskers(found: Sequence[tuple[str, Difference]]) -> tuple[list[Whisker], float]:

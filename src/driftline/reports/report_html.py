@@ -29,6 +29,7 @@ from driftline.reports.words import (
 from driftline.results.check import CheckReport, ComparedMeasure, ConfusionCount, Performance
 from driftline.statistics import DISTANCES, TESTS
 from driftline.templating import environment
+from driftline.text import visible_lines
 from driftline.text.numbers import percent, percents
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def render(
     performance = report.performance or {}
     confusion = _told_confusion(report.confusion or ())
     error_bars = bars_of(*errors) if errors is not None else None
-    return _template().render(
+    page = _template().render(
         report=report,
         columns=columns,
         loud=loud,
@@ -151,6 +152,7 @@ def render(
             (one, split_words(one), shown_all(part.value for part in one.segments)) for one in report.segment_changes
         ],
     )
+    return visible_lines(page)  # what is in drawings, too
 
 
 def _told_confusion(confusion: Sequence[ConfusionCount]) -> list[ConfusionCount]:

@@ -366,7 +366,16 @@ class RetrainingController:
     # ---- people -----------------------------------------------------------------------------------------------------
 
     def roll_back(self, model: str, by: str, reason: str, now: datetime) -> RetrainingRow:
-        """Make the previous champion champion again; raises `ConflictError` unless the present one is on probation."""
+        """Make the previous champion champion again; raises `ConflictError` unless the present one is on probation.
+
+        That begins when it is champion: a promotion that is not stored yet is stored first.
+        """
+        with self.state.read() as read:
+            promoting = Retraining(read.connection).rows(model, stages=[Stage.PROMOTING])
+        champion = self.registry.aliases(model).get(CHAMPION) if promoting else None
+        for row in promoting:
+            if row.version == champion:
+                self._promote(self.models[model], self.configs[model], row, now)
         with self.state.read() as read:
             rows = Retraining(read.connection).rows(model, stages=[Stage.BAKING])
         if not rows:

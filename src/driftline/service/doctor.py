@@ -25,6 +25,9 @@ from driftline import clock
 from driftline.access.tokens import state_of
 from driftline.config.load import Config
 from driftline.errors import DriftlineError, UsageError
+from driftline.monitoring.hiding import opened
+from driftline.monitoring.options import ModelConfig
+from driftline.profiles.infer import feature_columns
 from driftline.service.leases import NOTIFY, model_lease
 from driftline.service.trouble import in_words
 from driftline.sketches.compiled import kernel
@@ -37,6 +40,7 @@ from driftline.store.poison import poisoned
 from driftline.store.retention import held_words
 from driftline.store.s3 import Bucket, Patience, probe
 from driftline.store.state import State
+from driftline.text import visible
 from driftline.text.durations import length
 from driftline.text.moments import moment
 from driftline.text.numbers import count, number
@@ -305,8 +309,21 @@ def _references(config: Config) -> Iterator[Check]:
     missing = [f"{name}: {one.reference}" for name, one in config.models.items() if not _is_there(one.reference)]
     if missing:
         yield Check("references", Status.FAILED, f"not there: {'; '.join(missing)}")
+        return
+    wrong = [said for one in config.models.values() if (said := _no_reference(one))]
+    if wrong:
+        yield Check("references", Status.FAILED, "; ".join(wrong))
     else:
         yield Check("references", Status.OK, f"{count(len(config.models))} can be read")
+
+
+def _no_reference(model: ModelConfig) -> str:
+    """Return why a file cannot be the reference of a model, by its head; empty if it can be."""
+    try:
+        feature_columns(opened(model.reference, model).schema, model.columns)
+    except (DriftlineError, OSError) as error:
+        return f"models.{model.name}.reference: {visible(str(error))}"
+    return ""
 
 
 def _is_there(reference: Path) -> bool:

@@ -236,9 +236,14 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
         return min(int(np.searchsorted(np.cumsum(self.counts), q * self.count, side="left")), len(self.cells) - 1)
 
     def quantile(self, q: float) -> float | None:
-        """Return the q-quantile, q in [0, 1], interpolated within its cell; None when empty."""
+        """Return the q-quantile, q in [0, 1], interpolated within its cell; None when empty.
+
+        In the cell of the grid's centre it is the centre: what lies there is the same number, such as 0, nearly always.
+        """
         if (at := self._cell_of_quantile(q)) is None or (bounds := self.quantile_bounds(q)) is None:
             return None
+        if int(self.cells[at]) == _ZERO:
+            return self.grid.centre
         below = int(self.counts[:at].sum())
         return bounds[0] + (bounds[1] - bounds[0]) * min((q * self.count - below) / int(self.counts[at]), 1.0)
 

@@ -110,13 +110,22 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
     for was, became, name in shown:
         if abs(became - was) >= _CHANGE_LEAST:
             mark = " (new)" if not was else " (gone)" if not became else ""
-            words.append(f"{name} {_shares(was, became)}{mark}")
+            words.append(f"{_apart(name)} {_shares(was, became)}{mark}")
     told_new = sum(became for was, became, _ in shown if not was and became >= _CHANGE_LEAST)
     if unseen - told_new - sum(became_of[name] for name in again) >= _CHANGE_LEAST:
         new = "new categories" if mine.exact and theirs.exact else "categories that are new or were a tenth as frequent"
         words.append(f"{percent(unseen)} in {new}")
     spread = {name for name in now - again if became_of[name] >= _CHANGE_LEAST}
     return words + _twin_words(mine.counts.keys(), spread, told)
+
+
+def _apart(name: str) -> str:
+    """Return a name so that the share behind it is not read as a part of it.
+
+    >>> _apart("rain"), _apart("0"), _apart("1.5")
+    ('rain', "'0'", "'1.5'")
+    """
+    return f"'{name}'" if name.lstrip("+-.")[:1].isdigit() else name
 
 
 def _renamed_words(renamed: Mapping[str, str], told: Mapping[str, str], count: int) -> str:

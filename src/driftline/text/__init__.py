@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_OBEYED_IN_LINES = re.compile(_OBEYED.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 _CUT = "…"
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of libraries in Rust, and of Python
 _TRACE = re.compile(r"\s*(stack backtrace:|\n\s*0: ).*", re.DOTALL)
@@ -35,6 +36,16 @@ def visible(text: str) -> str:
     ('\\x1b[31mred\\x1b[0m\\nroot: all is well', 'naïve 模型 🌧')
     """
     return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+
+
+def visible_lines(text: str) -> str:
+    r"""Return text of several lines, such as a page, as by `visible`, with its line ends and tabs as they are.
+
+    >>> print(visible_lines("<b>\u202eevil\x1b[0m</b>\n<i>naïve</i>"))
+    <b>\u202eevil\x1b[0m</b>
+    <i>naïve</i>
+    """
+    return _OBEYED_IN_LINES.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 
 def acts(text: str) -> bool:

@@ -83,7 +83,9 @@ def feature_view(
     window: datetime | None = None,
     against: datetime | None = None,
 ) -> FeatureView:
-    """Return a feature in the window that starts at a moment, by default the newest that was compared.
+    """Return a feature in the window that starts at a moment.
+
+    By default that is the newest judged one in which it was compared; before the first, the newest that was compared.
 
     It is compared with the window that starts ``against``, or with the reference, in its season. Raises
     `UnknownNameError` for a feature or a window that there is not.
@@ -97,9 +99,10 @@ def feature_view(
         raise UnknownNameError(f"feature of {config.name}", feature, known)
     kind = schema.features[feature].value
     history = tuple(_window.decode(body) for body in read.summaries.between(config.name, newest=HISTORY))
-    compared = [one.start for one in history if feature in one.drift]
-    if window is None:
-        window = compared[-1] if compared else None
+    compared = [one for one in history if feature in one.drift]
+    if window is None and compared:
+        judged = [one for one in compared if one.stage == "judged"]
+        window = (judged or compared)[-1].start
     if window is None:
         return FeatureView(feature, kind, history, None, None, None, ())
     rows = _rows(read, config.name, window, history)

@@ -98,7 +98,7 @@ def _usual(config: ModelConfig, known: list[str]) -> str:
 
 def _problem(config: ModelConfig, judged: bool, before: SegmentProfiles, now: SegmentProfiles) -> str:
     if not config.columns.segments:
-        return "this model has no segments; name columns in `columns: {segments: […]}`"
+        return "this model has no segments; name their columns under columns: segments: in driftline.yaml"
     if not judged:
         return "no window was judged in this span; one is when its labels have come, or are overdue"
     if not before.columns:

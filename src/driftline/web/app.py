@@ -52,6 +52,7 @@ from driftline.web.decode import Bodies, json_answer, json_schema_of
 from driftline.web.events import EventDoor, ShortWay
 from driftline.web.feedback import feedback_routes
 from driftline.web.forgetting import forgetting_routes
+from driftline.web.head_requests import HeadAsGet
 from driftline.web.operations import ProcessCollector, operations_routes, problems_of_all, system_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
@@ -110,6 +111,7 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     app.add_middleware(Compressed)
     app.add_middleware(ShortWay, door=door, ask=asked_at(gate), answer=_answer_error, known=_KNOWN)
     app.add_middleware(_PanicsAsErrors)
+    app.add_middleware(HeadAsGet)
     return app
 
 
@@ -120,6 +122,7 @@ def create_small_app(service: Service, gate: Gate) -> FastAPI:
     registry.register(ProcessCollector(service))
     app.include_router(operations_routes(service, registry))
     app.add_middleware(_PanicsAsErrors)
+    app.add_middleware(HeadAsGet)
     return app
 
 

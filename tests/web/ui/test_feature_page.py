@@ -11,8 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
+from driftline.sketches import Grid
+from driftline.statistics.distances import DISTANCES
 from driftline.statistics.drift import compare_columns
 from driftline.views.features import FeatureView, FeatureWindow, OfVersion, Side
+from driftline.web.ui.feature import _DISTANCES
 from tests.web.ui.fabricate import MODEL, Fake, drift, healthy, month
 from tests.web.ui.test_pages import Elements, client, page, plain
 
@@ -112,6 +115,16 @@ def test_numbers_and_parts_are_drawn_as_in_a_check() -> None:
     ]
     text = client(WithFeature(*hours)).get(f"/models/{MODEL}/features/sky").text
     assert text.index("<title>00: ") < text.index("<title>09: ") < text.index("<title>16: ")
+
+
+def test_no_quantile_lies_beyond_what_came_and_each_distance_is_said_in_words() -> None:
+    """A quantile is known to within a cell, which here reaches below the smallest value, 0."""
+    wide = NumericColumn.of(pl.Series([0.0] * 40 + [float(at) for at in range(60)]), Grid(20.0, 30.0))
+    seen = shown(WithFeature(wide, wide))
+    words = plain(seen.words)
+    assert "smallest 0 0 largest 59 59 1 % quantile 0 0 25 % quantile 0 0" in words
+    assert {one["data-distance"] for one in seen.having("data-distance")} >= {*DISTANCES}
+    assert all(words.count(name) for name in _DISTANCES.values()) and _DISTANCES.keys() == DISTANCES.keys()
 
 
 def test_a_feature_of_a_hostile_name_has_its_address() -> None:

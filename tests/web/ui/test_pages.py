@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from driftline.alerts.message import Acknowledgement
 from driftline.charts.lines import LINE_STYLES
 from driftline.rules import Rule
+from driftline.text import acts
 from driftline.text.numbers import beside
 from driftline.views.reader import Views
 from driftline.web.ui import pages
@@ -241,6 +242,20 @@ def test_a_column_that_was_not_judged_says_why() -> None:
 
 def with_values(view: _View, **changes: Any) -> _View:
     return type(view)(**{**{name: getattr(view, name) for name in view.__struct_fields__}, **changes})
+
+
+def test_no_name_of_others_turns_the_text_around_it() -> None:
+    """Overrides of the direction, control characters and line separators are shown as what they are."""
+    bad = "invoice\u202efdp.exe\x1b[2J\u2028\u2066"
+    seen = r"invoice\u202efdp.exe\x1b[2J\u2028\u2066"
+    views = [window_view(index, 0.3 if index == 3 else 0.8, features=(bad, "wind")) for index in range(6)]
+    made = fake(views, alerts_over(views), rules=(replace(RULE, name=bad), RULE))
+    for path in ("/", PAGE, f"{PAGE}/rules"):
+        text = client(made).get(path).text
+        assert not any(acts(line) for line in text.replace("\t", " ").split("\n")), path
+    text = client(made).get(PAGE).text
+    assert seen in Elements(text).words
+    assert f'aria-label="{seen}' in text  # in a drawing
 
 
 # ---- the state in words, where little is known ----------------------------------------------------------------------

@@ -41,7 +41,9 @@ def test_each_rule_says_its_words_its_state_and_how_often_it_fired() -> None:
     seen = seen_of(made)
     said = plain(seen.words)
     assert "accuracy-low" in said and "accuracy < 0.75" in said
-    assert "Fires when accuracy lies below 0.75; chance is left out at 95 % confidence; from 50 % of labels on." in said
+    assert (
+        "Fires when accuracy is below 0.75 with 95 % confidence; not judged with fewer than 50 % of the labels." in said
+    )
     assert "What each rule says of Oct 2015, the newest judged window" in said
     assert [each["data-fired"] for each in seen.having("data-fired")] == [str(len(made.alerts(MODEL)))]
     assert "1 now" in said
@@ -51,11 +53,14 @@ def test_each_rule_says_its_words_its_state_and_how_often_it_fired() -> None:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (Rule("a", "mae", above=2.0, for_windows=3), "fires when mae lies above 2 in 3 windows in a row"),
+        (
+            Rule("a", "mae", above=2.0, for_windows=3),
+            "fires when mae is above 2 with 95 % confidence in 3 windows in a row",
+        ),
         (Rule("a", "recall", below=0.5, segment="all"), "each segment by itself"),
         (Rule("a", "recall", below=0.5, version="each"), "each version by itself"),
         (Rule("a", "recall", below=0.5, version="v2"), "of version v2"),
-        (Rule("a", "recall", below=0.5, min_samples=30), "from 30 rows on"),
+        (Rule("a", "recall", below=0.5, min_samples=30), "not judged with fewer than 30 rows"),
         (Rule("a", "recall", below=0.5, clear=0.6), "ends when it is back at 0.6"),
         (Rule("a", "recall", below=0.5, keep_firing_for=2), "ends after 3 good windows in a row"),
     ],

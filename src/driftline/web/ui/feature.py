@@ -26,6 +26,17 @@ from driftline.web.ui.rendering import Render, refused
 from driftline.web.ui.series import Chart, distance_chart, missing_chart
 
 REFERENCE = "reference"
+_DISTANCES = {
+    "js": "Jensen-Shannon distance",
+    "psi": "population stability index, less what chance makes of it",
+    "psi_raw": "population stability index, as other tools print it",
+    "hellinger": "Hellinger distance",
+    "tv": "total variation",
+    "ks": "Kolmogorov-Smirnov distance",
+    "wasserstein": "Wasserstein distance, in standard deviations of the reference",
+}
+"""What the distances are, for people who do not know them by the names that they have in rules and in JSON."""
+
 _QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 
@@ -97,6 +108,7 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
         state=_state(judged, found.compared),
         facts=[*_facts(found)],
         distances=_distances(found.compared),
+        distance_words=_DISTANCES,
         versions=[_version(one) for one in found.versions],
         charts=[*_charts(found, zone)],
     )
@@ -174,9 +186,16 @@ def _facts(found: FeatureView) -> Iterator[tuple[str, str, str]]:
             told = "standard deviation" if name == "sd" else name
             yield told, number_or_nothing(getattr(was, name)), number_or_nothing(getattr(became, name))
         for share in _QUANTILES:
-            told = "median" if share == 0.5 else f"{percent(share)} quantile"
-            ends = was.sketch.quantile(share), became.sketch.quantile(share)
-            yield told, number_or_nothing(ends[0]), number_or_nothing(ends[1])
+            told = "median" if share == 0.5 else f"{share:.0%} quantile".replace("%", " %")
+            yield told, _quantile(was, share), _quantile(became, share)
+
+
+def _quantile(one: NumericColumn, share: float) -> str:
+    """Write a quantile: no number that is beyond all that came, for it is known only to within a cell of the grid."""
+    found = one.sketch.quantile(share)
+    if found is None or one.smallest is None or one.largest is None:
+        return NOTHING
+    return number_or_nothing(min(max(found, one.smallest), one.largest))
 
 
 def _rows(one: Column | None) -> str:

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 
 from driftline.alerts.message import AlertView, StepView
 from driftline.errors import UnknownNameError, UsageError
-from driftline.events import WHOLE, Slice
+from driftline.events import WHOLE, Schema, Slice
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.request import Stage
@@ -24,6 +24,7 @@ from driftline.views.values import ModelDetail, WindowView
 from driftline.web.access import base_of
 from driftline.web.ui import shown
 from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of
+from driftline.web.ui.first_events import first_events
 from driftline.web.ui.heat import heat_map
 from driftline.web.ui.promotions import champion_of, promotions
 from driftline.web.ui.rendering import Render, refused
@@ -92,6 +93,9 @@ class Views(Protocol):
     def alert(self, id: str, /) -> AlertView:
         """Return one alert; raises `UnknownNameError` for an unknown one."""
 
+    def schema(self, model: str, /) -> Schema | None:
+        """Return the shape of a model's events; None where that is not known yet."""
+
     def requests(self, model: str, /) -> list[RequestView]:
         """Return the requests for challengers, the newest first."""
 
@@ -150,6 +154,7 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         times=below_a_day(config),
         heat=heat_map(windows, zone, address, every=every) if slice.segment is None and not asked.then else None,
         every=every,
+        starting=None if view.predictions else first_events(request, config, views.schema(model), view.waiting_events),
         champion=champion_of(requests),
         challengers=challengers,
         steps={one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one in requests},

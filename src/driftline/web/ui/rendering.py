@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.templating import environment
+from driftline.text import visible_lines
 from driftline.web.access import base_of, masked
 
 # A form that is sent from a page with "no-referrer" has the Origin "null", which is no page of this server.
@@ -45,7 +46,7 @@ def renderer(refresh_seconds: float) -> Render:
 
     def render(request: Request, template: str, /, *, status: int = 200, tag: str = "", **context: Any) -> Response:
         caller, csrf = getattr(request.state, "caller", None), getattr(request.state, "csrf", "")
-        text = made.get_template(template).render(
+        page = made.get_template(template).render(
             base=quote(base_of(request)),
             refresh_seconds=refresh_seconds,
             caller=caller,
@@ -54,6 +55,7 @@ def renderer(refresh_seconds: float) -> Render:
             here=_here(request),
             **context,
         )
+        text = visible_lines(page)  # names and values of others, in drawings too, cannot turn the text around them
         tag = tag or _tag(text.replace(place, csrf).encode() if csrf else text.encode())
         body = text.replace(place, masked(csrf)) if csrf else text
         return answer(request, body.encode(), "text/html; charset=utf-8", status=status, tag=tag)

@@ -137,13 +137,13 @@ def _sentence(text: str) -> str:
 def in_words(rule: Rule) -> Iterator[str]:
     """Say a rule in words.
 
-    >>> list(in_words(Rule("low", "accuracy", below=0.75, for_windows=2)))[:2]
-    ['fires when accuracy lies below 0.75 in 2 windows in a row', 'chance is left out at 95 % confidence']
+    >>> list(in_words(Rule("low", "accuracy", below=0.75, for_windows=2)))[:1]
+    ['fires when accuracy is below 0.75 with 95 % confidence in 2 windows in a row']
     """
     row = "" if rule.for_windows == 1 else f" in {rule.for_windows} windows in a row"
     at = "at or " if rule.inclusive else ""
-    yield f"fires when {rule.measure} lies {at}{rule.comparison} {exact(rule.threshold)}{row}"
-    yield f"chance is left out at {level(rule.confidence)} confidence"
+    sure = f" with {level(rule.confidence)} confidence"
+    yield f"fires when {rule.measure} is {at}{rule.comparison} {exact(rule.threshold)}{sure}{row}"
     if rule.segment == "all":
         yield "each segment by itself"
     elif not isinstance(rule.segment, str):
@@ -151,9 +151,9 @@ def in_words(rule: Rule) -> Iterator[str]:
     if rule.version != "all":
         yield "each version by itself" if rule.version == "each" else f"of version {rule.version}"
     if rule.min_samples > 1:
-        yield f"from {rule.min_samples} rows on"
+        yield f"not judged with fewer than {rule.min_samples} rows"
     if rule.least_coverage:
-        yield f"from {percent(rule.least_coverage)} of labels on"
+        yield f"not judged with fewer than {percent(rule.least_coverage)} of the labels"
     if rule.clear is not None:
         yield f"ends when it is back at {exact(rule.clear)}"
     if rule.keep_firing_for:

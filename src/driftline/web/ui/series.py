@@ -322,8 +322,7 @@ def _legend(points: Sequence[lines.Point], shades: Sequence[lines.Shade]) -> tup
     found += [kind for kind in ("breach", "provisional") if kind in kinds]
     found += ["then"] if any(point.then is not None for point in points) else []
     shaded = {shade.kind for shade in shades}
-    found += ["alert"] if shaded & set(SEVERITIES) else []
-    found += [kind for kind in ("resolved", "corrected") if kind in shaded]
+    found += [kind for kind in (*SEVERITIES, "resolved", "corrected") if kind in shaded]
     return tuple(found)
 
 

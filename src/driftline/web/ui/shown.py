@@ -214,7 +214,7 @@ def alert_shown(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
     if view.measure == STALENESS:
         value, condition = told(view).value, f"no event for more than {told(view).threshold}"
     elif view.measure == CHANCE:
-        condition = "what chance does less often than half a time in a budget's period"
+        condition = f"below {exact(view.threshold)} times in a budget's period"
     said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {exact(view.threshold)}"
     tone: Tone = severity(view.severity) if view.status == "firing" else view.status
     return Alert(

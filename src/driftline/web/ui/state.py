@@ -150,11 +150,7 @@ def missing(
     """Say what is missing, and what to do about it."""
     address = f"/api/v1/models/{model.name}"
     if not model.predictions:
-        waiting = f" {model.waiting_events} events wait to be processed." if model.waiting_events else ""
-        yield (
-            "No events yet",
-            f"Send predictions to POST {address}/predictions, or log them with driftline.Monitor.{waiting}",
-        )
+        yield "No events yet", "Predictions come over HTTP or from Python; the lines below send the first ones."
         return
     if not model.labels:
         yield (

@@ -32,7 +32,8 @@ from driftline.store.blobs import Blobs, Folder, place_of
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file
 from driftline.store.erasing import Erased, erase
-from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
+from driftline.store.framed import TIME, target_type
+from driftline.store.logged import LoggedLabel, LoggedPrediction, labels_frame, predictions_frame
 from driftline.store.opening import open_table
 from driftline.store.sums import DamagedError, NoSums, Sums
 from driftline.store.tidy import LEASE, LOG, PROPERTIES, Tidier, files_of_versions, live_sizes, require_writer, sync

@@ -215,7 +215,7 @@ def _labels_of(row: InboxRow) -> tuple[Sequence[str], Sequence[str | float], _In
 def _until(row: InboxRow) -> datetime:
     """Return how far event time has come by a batch: as far as it says, and at most `AHEAD` of when it arrived."""
     if isinstance(row.events, PredictionFrame):
-        newest = moment_of(row.events.newest)
+        newest = row.events.newest
     elif isinstance(row.events, (PredictionColumns, LabelColumns)):
         newest = moment_of(max(row.events.times))
     else:

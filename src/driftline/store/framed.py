@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -22,20 +23,22 @@ _OPTIONAL = "latency_seconds"
 class PredictionFrame:
     """Checked predictions as rows of the log, without ``seq``; none of them is a shadow.
 
-    Columns of scores and latencies that no row has a value of may be left out.
+    Columns of scores and latencies that no row has a value of may be left out. ``names`` are the different values of
+    columns of which they are known.
     """
 
     frame: pl.DataFrame
+    names: Mapping[str, Collection[str]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         """Return how many events there are."""
         return self.frame.height
 
     @property
-    def newest(self) -> int:
-        """The latest of the times, microseconds since 1970; there is at least one."""
-        found = self.frame["time"].to_physical().max()
-        assert isinstance(found, int)
+    def newest(self) -> datetime:
+        """The latest of the times; there is at least one."""
+        found = self.frame["time"].max()
+        assert isinstance(found, datetime)
         return found
 
     @property
@@ -44,9 +47,10 @@ class PredictionFrame:
         scores = (one for one in self.frame if one.name.startswith(SCORE))
         return [one.name.removeprefix(SCORE) for one in scores if one.null_count() < len(one)]
 
-    def different(self, column: str) -> list[str | float]:
+    def different(self, column: str) -> Collection[str | float]:
         """Return the values of a column, each once."""
-        return self.frame[column].unique().to_list()
+        known = self.names.get(column)
+        return self.frame[column].unique().to_list() if known is None else known
 
     def columns(self) -> PredictionColumns:
         """Return the same events as lists."""
@@ -102,8 +106,10 @@ def logged_frame(parts: Sequence[tuple[int, PredictionFrame]], schema: Schema) -
     Each comes with its number in the inbox. Raises `DataError` where they were checked by another schema.
     """
     frames = [one.frame for _, one in parts]
-    alike = all(one.schema == frames[0].schema for one in frames)
-    whole = pl.concat(frames, how="vertical" if alike else "diagonal_relaxed", rechunk=True)
+    try:
+        whole = pl.concat(frames, how="vertical", rechunk=True)
+    except pl.exceptions.PolarsError:  # some have scores that others have not
+        whole = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
     seqs = np.repeat(np.array([seq for seq, _ in parts], np.int64), [len(one) for _, one in parts])
     return pl.DataFrame([pl.Series("seq", seqs), *_typed(whole, schema)])
 

@@ -109,7 +109,7 @@ class LivePredictions:
             _joined([one["version"] for one in frames], listed_versions + [one.version for one in single]),
             np.concatenate(
                 [
-                    *(one["time"].to_physical().to_numpy() for one in frames),
+                    *([pl.concat([one["time"] for one in frames]).to_physical().to_numpy()] if frames else []),
                     times,
                     micros_of([one.time for one in single]),
                 ]

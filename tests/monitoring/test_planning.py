@@ -156,7 +156,7 @@ def planned(
     """What the worker does with a batch, without a log."""
     came = arrived(batch).without(gone)
     found = work.predictions.find("m", came.keys)
-    wait = {id: one for id, one in waiting.items() if id in came.ids}
+    wait = {id: one for id, one in waiting.items() if id in came.ids.to_list()}
     plan = make_plan(batch, came, found, wait, target, accepted_for=ACCEPTED)
     work.predictions.put("m", plan.keys, plan.times, plan.marks, came=batch[-1].arrived_at, kept_for=KEPT)
     for id in plan.matched:
@@ -215,11 +215,11 @@ def does_the_same(
             for row in batch:
                 model.take(row)
             plan = planned(work, batch, waiting, target, model.gone)
-            predictions += zip(plan.predictions.seqs.tolist(), plan.predictions.ids, strict=True)
+            predictions += zip(plan.predictions.seqs.tolist(), plan.predictions.ids.to_list(), strict=True)
             frame = plan.predictions.frame(SCHEMA)
             assert frame.select("seq", "id").rows() == predictions[len(predictions) - len(frame) :]
             assert frame["time"].to_physical().to_list() == plan.predictions.times.tolist()
-            assert frame["version"].to_list() == plan.predictions.versions
+            assert frame["version"].to_list() == plan.predictions.versions.to_list()
             labels += plan.labels.select("seq", "prediction_time", "id", "time", "label").rows()
             counts += Counter(plan.counts)
             assert plan.watermark == max(one.time for row in batch for one in [*row.predictions, *row.labels])

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from driftline.sketches.hashing import fingerprints
-from driftline.store.logged import TIME
+from driftline.store.framed import TIME
 from driftline.store.predictions import label_marks
 from driftline.store.state import Work
 from driftline.store.tables import EPOCH

@@ -117,8 +117,7 @@ class Came:
     """The columns of a batch as they came, all of one length; None for a field that no row has.
 
     Of numeric features, scores, latencies and the targets of a regression, values are floats or None, never NaN. Times
-    may be datetimes already, which are aware; with ``micros`` all of them are microseconds since 1970. ``targets`` are
-    the predictions, or the labels.
+    may be datetimes already, which are aware. ``targets`` are the predictions, or the labels.
     """
 
     rows: int
@@ -129,14 +128,14 @@ class Came:
     latencies: Column | None = None
     features: Mapping[str, Column] = field(default_factory=dict)
     scores: Mapping[str, Column] = field(default_factory=dict)
-    micros: bool = False
 
 
-class _NotPlainError(Exception):
+class NotPlainError(Exception):
     """Says that a column has to be looked at row by row."""
 
 
-_LOOK_CLOSER = (_NotPlainError, Refusal, TypeError, ValueError, OverflowError, RecursionError)
+LOOK_CLOSER = (NotPlainError, Refusal, TypeError, ValueError, OverflowError, RecursionError)
+"""What a column raises that has to be looked at row by row."""
 
 
 def quick_predictions(
@@ -150,7 +149,7 @@ def quick_predictions(
     """Check predictions by column; None where one of them has to be looked at by itself."""
     try:
         return PredictionColumns(
-            ids=_ids([None] * came.rows if came.ids is None else came.ids, new_id),
+            ids=ids_of([None] * came.rows if came.ids is None else came.ids, new_id),
             times=_times(came, schema, arrived, times),
             versions=[""] * came.rows if came.versions is None else _converted(came.versions, version_of),
             features=_features(came, schema),
@@ -158,7 +157,7 @@ def quick_predictions(
             scores=_scores(came, schema),
             latencies=_latencies(came, schema),
         )
-    except _LOOK_CLOSER:
+    except LOOK_CLOSER:
         return None
 
 
@@ -170,11 +169,11 @@ def quick_labels(
         if came.ids is None:
             return None
         return LabelColumns(
-            ids=_ids(came.ids, None),
+            ids=ids_of(came.ids, None),
             labels=_targets(came.targets, "label", schema),
             times=_times(came, schema, arrived, times),
         )
-    except _LOOK_CLOSER:
+    except LOOK_CLOSER:
         return None
 
 
@@ -184,17 +183,18 @@ def _converted(values: Column, convert: Callable[[Any], Any]) -> Column:
     if not {*map(type, different)} <= _TEXTS:
         kinds = {*map(type, values)}
         if bool in kinds and (int in kinds or float in kinds):
-            raise _NotPlainError  # True and 1 would count as one value
+            raise NotPlainError  # True and 1 would count as one value
     into = {one: convert(one) for one in different}
     if all(one is found for one, found in into.items()):
         return values
     return [into[one] for one in values]
 
 
-def _ids(values: Column, new_id: Callable[[], str] | None) -> list[str]:
+def ids_of(values: Column, new_id: Callable[[], str] | None) -> list[str]:
+    """Return ids as they are stored, the same list where they are so already; raise where one has to be looked at."""
     if None in values:
         if new_id is None:
-            raise _NotPlainError
+            raise NotPlainError
         values = [new_id() if one is None else one for one in values]
     try:
         joined = "".join(values)
@@ -209,28 +209,35 @@ def _ids(values: Column, new_id: Callable[[], str] | None) -> list[str]:
 def _times(came: Came, schema: Schema, arrived: datetime, times: TimesRead) -> list[int]:
     if came.times is None:
         return [micros_of(arrived)] * came.rows
-    if came.micros:
-        found: list[int] = came.times
-    else:
-        others = {one for one in came.times if type(one) is not datetime}
-        into = {one: micros_of(time_of(one, arrived, schema, times)) for one in others}
-        found = [micros_of(one) if type(one) is datetime else into[one] for one in came.times]
-    if found and (max(found) > micros_of(arrived + FUTURE_TOLERANCE) or min(found) < _EARLIEST):
-        raise _NotPlainError
+    return times_of(came.times, schema, arrived, times)
+
+
+def times_of(values: Column, schema: Schema, arrived: datetime, times: TimesRead) -> list[int]:
+    """Return times as microseconds since 1970; raise where one has to be looked at by itself."""
+    others = {one for one in values if type(one) is not datetime}
+    into = {one: micros_of(time_of(one, arrived, schema, times)) for one in others}
+    found = [micros_of(one) if type(one) is datetime else into[one] for one in values]
+    if found and not in_time(min(found), max(found), arrived):
+        raise NotPlainError
     return found
+
+
+def in_time(first: int, last: int, arrived: datetime) -> bool:
+    """Return whether times from the first to the last, microseconds since 1970, are those of events."""
+    return first >= _EARLIEST and last <= micros_of(arrived + FUTURE_TOLERANCE)
 
 
 def _targets(values: Column, name: Any, schema: Schema) -> Column:
     if schema.task is not Task.REGRESSION:
         return _converted(values, lambda one: target_of(one, name, schema))
     if not math.isfinite(math.fsum(values)) or missing_numbers(schema.missing).intersection(values):
-        raise _NotPlainError
+        raise NotPlainError
     return values
 
 
 def _features(came: Came, schema: Schema) -> dict[str, Column]:
     if not came.features.keys() <= schema.features.keys():
-        raise _NotPlainError
+        raise NotPlainError
     return {name: _feature(came, name, kind, schema) for name, kind in schema.features.items()}
 
 
@@ -257,12 +264,12 @@ def _scores(came: Came, schema: Schema) -> dict[str, Column]:
     if not came.scores:
         return {}
     if schema.task is Task.REGRESSION or not classes_known(schema) or not {*came.scores} <= {*schema.classes}:
-        raise _NotPlainError
+        raise NotPlainError
     scores = {name: _without_missing(values, schema) for name, values in came.scores.items()}
     for values in scores.values():
         given = [one for one in values if one is not None]
         if given and not (min(given) >= 0.0 and max(given) <= 1.0):
-            raise _NotPlainError
+            raise NotPlainError
     return scores
 
 
@@ -272,5 +279,5 @@ def _latencies(came: Came, schema: Schema) -> list[float | None]:
     values = _without_missing(came.latencies, schema)
     given = [one for one in values if one is not None]
     if given and not (min(given) >= 0.0 and max(given) < math.inf):
-        raise _NotPlainError
+        raise NotPlainError
     return values

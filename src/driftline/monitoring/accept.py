@@ -21,10 +21,12 @@ from driftline.events.columns import Came, LabelColumns, PredictionColumns, quic
 from driftline.events.values import AS_THEY_ARE
 from driftline.monitoring.admission import Admission
 from driftline.monitoring.event_times import read_by_format, times_read
+from driftline.monitoring.frames import FrameCame, checked_labels, checked_predictions
 from driftline.monitoring.hiding import Hiding
 from driftline.monitoring.model import MonitoredModel
 from driftline.net.limits import QueueFullError
 from driftline.store.deliveries import Delivery
+from driftline.store.framed import PredictionFrame
 
 QUEUE_LIMIT_EVENTS = 5_000_000
 
@@ -66,6 +68,26 @@ def checked_columns(
         columns = quick_predictions(came, model.schema, arrived=arrived, new_id=new_id, times=times)
     else:
         columns = quick_labels(came, model.schema, arrived=arrived, times=times)
+    return columns if columns is not None and admission.admits(columns) else None
+
+
+def checked_frame(
+    model: MonitoredModel,
+    admission: Admission,
+    kind: Kind,
+    came: FrameCame,
+    arrived: datetime,
+    new_id: Callable[[], str],
+) -> PredictionFrame | LabelColumns | None:
+    """Check a batch that came as a frame; None as for `checked_columns`."""
+    if model.config.store:
+        return None
+    written, schema = model.config.columns.time_format, model.schema
+    columns: PredictionFrame | LabelColumns | None
+    if kind == "predictions":
+        columns = checked_predictions(came, schema, arrived=arrived, new_id=new_id, time_format=written)
+    else:
+        columns = checked_labels(came, schema, arrived=arrived, time_format=written)
     return columns if columns is not None and admission.admits(columns) else None
 
 

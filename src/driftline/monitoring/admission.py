@@ -10,6 +10,7 @@ from driftline.errors import RefusedRow
 from driftline.events import ParsedLabels, ParsedPredictions, Schema, Task
 from driftline.events.columns import LabelColumns, PredictionColumns
 from driftline.events.values import UNKNOWN_CLASSES_LIMIT
+from driftline.store.framed import PredictionFrame
 from driftline.text import quoted
 
 NEW_CLASSES_LIMIT = 1_000
@@ -87,7 +88,7 @@ class Admission:
             of_predictions = replace(of_labels, about="prediction")  # one set of names: they share what is remembered
             self._predictions.append((of_predictions, lambda one: (one.prediction,)))
 
-    def admits(self, columns: PredictionColumns | LabelColumns) -> bool:
+    def admits(self, columns: PredictionColumns | LabelColumns | PredictionFrame) -> bool:
         """Return whether events may name all that they name; if so it is remembered, else rows have to be looked at."""
         facets = self._labels if isinstance(columns, LabelColumns) else self._predictions
         named: list[Iterable[Any]] = [columns.labels] if isinstance(columns, LabelColumns) else _named(columns)
@@ -112,8 +113,10 @@ class Admission:
         return ParsedLabels(tuple(good), refused)
 
 
-def _named(columns: PredictionColumns) -> list[Iterable[Any]]:
+def _named(columns: PredictionColumns | PredictionFrame) -> list[Iterable[Any]]:
     """Return what predictions name, in the order of what is asked about them."""
+    if isinstance(columns, PredictionFrame):
+        return [columns.different("version"), columns.scored, columns.different("prediction")]
     given = [name for name, scores in columns.scores.items() if any(one is not None for one in scores)]
     return [columns.versions, given, columns.predictions]
 

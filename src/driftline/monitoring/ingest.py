@@ -23,8 +23,8 @@ from driftline.profiles import NumericColumn, WindowProfile
 from driftline.profiles.by_window import Profiled, by_window, windows_of
 from driftline.sketches import decode, encode
 from driftline.store.counters import LABELS_UNTIL
+from driftline.store.framed import target_type
 from driftline.store.inbox import InboxRow, done
-from driftline.store.logged import target_type
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 

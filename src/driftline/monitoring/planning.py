@@ -22,8 +22,9 @@ import polars as pl
 from driftline.events import Label
 from driftline.events.columns import LabelColumns, PredictionColumns, moment_of
 from driftline.sketches.hashing import fingerprints
+from driftline.store.framed import TIME, PredictionFrame
 from driftline.store.inbox import InboxRow
-from driftline.store.logged import TIME, LivePredictions, LoggedPrediction, micros_of
+from driftline.store.logged import Came, LivePredictions, LoggedPrediction, micros_of
 from driftline.store.predictions import label_marks
 from driftline.store.runs import NO_MARK, Found, Words
 
@@ -71,14 +72,15 @@ class Arrived:
     since: int | None = None
 
     @property
-    def ids(self) -> list[str]:
+    def ids(self) -> pl.Series:
         """The ids themselves, of each event."""
-        return [*self.predictions.ids, *self.label_ids.to_list()]
+        return pl.concat([self.predictions.ids, self.label_ids.alias(self.predictions.ids.name)])
 
     @property
-    def every_id(self) -> list[str]:
+    def every_id(self) -> pl.Series:
         """These, and the ids of shadows, which are looked up nowhere."""
-        return [*self.ids, *(one.prediction.id for one in self.shadows)]
+        shadows = pl.Series(self.ids.name, [one.prediction.id for one in self.shadows], dtype=pl.String)
+        return pl.concat([self.ids, shadows])
 
     def without(self, gone: Gone) -> Arrived:
         """Return those that are taken. Event time has come as far as all of them say."""
@@ -91,8 +93,10 @@ class Arrived:
         for one in self.shadows:
             shadow_ids.append(one.prediction.id)
             shadow_times.append(one.prediction.time)
-        shadows = _left(shadow_ids, micros_of(shadow_times), gone, since, "prediction", counts)
-        labels = _left(self.label_ids.to_list(), None, gone, since, "label", counts)
+        shadows = _left(
+            pl.Series(shadow_ids, dtype=pl.String), micros_of(shadow_times), gone, since, "prediction", counts
+        )
+        labels = _left(self.label_ids, None, gone, since, "label", counts)
         return replace(
             self,
             predictions=self.predictions.chosen(left),
@@ -110,11 +114,11 @@ class Arrived:
         )
 
 
-def _left(ids: Sequence[str], times: _Ints | None, gone: Gone, since: int | None, kind: str, counts: _Counts) -> _Ints:
+def _left(ids: pl.Series, times: _Ints | None, gone: Gone, since: int | None, kind: str, counts: _Counts) -> _Ints:
     """Return the places of the events that are taken, and count the others."""
     taken = np.ones(len(ids), np.bool_)
     if gone.forgotten:
-        taken = np.array([id not in gone.forgotten for id in ids], np.bool_)
+        taken = np.array([id not in gone.forgotten for id in ids.to_list()], np.bool_)
         counts["invalid_events", f"{kind}.forgotten"] += int((~taken).sum())
     if times is not None and since is not None:
         late = taken & (times < since)
@@ -147,17 +151,21 @@ class Plan:
 
 def arrived(rows: Sequence[InboxRow]) -> Arrived:
     """Return the events of inbox rows by column."""
-    whole: list[tuple[int, PredictionColumns]] = []
-    single: list[LoggedPrediction] = []
+    live = Came()
     shadows: list[LoggedPrediction] = []
     label_ids, label_values, label_times = list[str](), list[str | float](), list[_Ints]()
-    whole_at, single_at, labels_at, label_seqs = list[int](), list[int](), list[int](), list[int]()
+    labels_at, label_seqs = list[int](), list[int]()
     place = 0
     for row in rows:
-        if isinstance(row.events, PredictionColumns):
-            whole.append((row.seq, row.events))
-            whole_at += range(place, place + len(row.events))
+        if isinstance(row.events, (PredictionColumns, PredictionFrame)):
+            places = np.arange(place, place + len(row.events))
             place += len(row.events)
+            if isinstance(row.events, PredictionFrame):
+                live.frames.append((row.seq, row.events))
+                live.frames_at.append(places)
+            else:
+                live.lists.append((row.seq, row.events))
+                live.lists_at.append(places)
             continue
         if row.kind == "labels":
             ids, values, times = _labels_of(row)
@@ -172,11 +180,11 @@ def arrived(rows: Sequence[InboxRow]) -> Arrived:
             if one.role == "shadow":  # kept for contests; no window speaks of it
                 shadows.append(LoggedPrediction(row.seq, one))
             else:
-                single.append(LoggedPrediction(row.seq, one))
-                single_at.append(place)
+                live.single.append(LoggedPrediction(row.seq, one))
+                live.single_at.append(place)
             place += 1
-    predictions = LivePredictions.of(whole, whole_at, single, single_at)
-    every = pl.Series([*predictions.ids, *label_ids], dtype=pl.String)
+    predictions = LivePredictions.of(live)
+    every = pl.concat([predictions.ids, pl.Series(predictions.ids.name, label_ids, dtype=pl.String)], rechunk=True)
     keys, of = _each_once(fingerprints(every))
     until = [_until(row) for row in rows if row.kind == "labels" and len(row.events)]
     return Arrived(
@@ -206,7 +214,9 @@ def _labels_of(row: InboxRow) -> tuple[Sequence[str], Sequence[str | float], _In
 
 def _until(row: InboxRow) -> datetime:
     """Return how far event time has come by a batch: as far as it says, and at most `AHEAD` of when it arrived."""
-    if isinstance(row.events, (PredictionColumns, LabelColumns)):
+    if isinstance(row.events, PredictionFrame):
+        newest = row.events.newest
+    elif isinstance(row.events, (PredictionColumns, LabelColumns)):
         newest = moment_of(max(row.events.times))
     else:
         newest = max(one.time for one in row.events)
@@ -268,7 +278,8 @@ def make_plan(
     new = new[~known.known[came.predictions_of[new]]]
     predictions = came.predictions.chosen(new)
     counts["duplicate_events", "prediction"] += len(came.predictions) - len(new)
-    counts.update(("predictions", version) for version in predictions.versions)
+    for version, number in predictions.versions.value_counts().rows():
+        counts["predictions", version] += number
     counts.update(("shadow_predictions", one.prediction.version) for one in came.shadows)
 
     ids_of_new = came.predictions_of[new]
@@ -325,7 +336,7 @@ def _waited_for(came: Arrived, waiting: Mapping[str, Label], since: _Ints) -> di
         return {}
     events = chain(
         zip(came.label_ids.to_list(), came.labels_of.tolist(), strict=True),
-        zip(came.predictions.ids, came.predictions_of.tolist(), strict=True),
+        zip(came.predictions.ids.to_list(), came.predictions_of.tolist(), strict=True),
     )
     places = {id: place for id, place in events if id in waiting}
     return {place: one for id, one in waiting.items() if since[place := places[id]] != _KNOWN}

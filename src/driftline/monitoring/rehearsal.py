@@ -35,9 +35,9 @@ from driftline.monitoring.planning import arrived
 from driftline.profiles import Reference
 from driftline.profiles.by_window import windows_of
 from driftline.store.database import open_database
+from driftline.store.framed import TIME
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
-from driftline.store.logged import TIME
 from driftline.store.models import ModelRow
 from driftline.store.retention import Cut
 from driftline.store.runs import Rows

@@ -91,10 +91,10 @@ class Forgettings:
         rows = [{"model": model, "digest": one, "at": at} for one in digests]
         put_values(self._connection, FORGOTTEN_IDS, rows)
 
-    def known(self, model: str, ids: Collection[str], digest: Callable[[str], bytes]) -> set[str]:
+    def known(self, model: str, ids: Collection[str] | pl.Series, digest: Callable[[str], bytes]) -> set[str]:
         """Return those of the ids that were forgotten; none is hashed of a model that never forgot any."""
         if (
-            not ids
+            not len(ids)
             or self._connection.execute(
                 sa.select(FORGOTTEN_IDS.c.model).where(FORGOTTEN_IDS.c.model == model).limit(1)
             ).first()

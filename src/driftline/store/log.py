@@ -19,7 +19,15 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import msgspec
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
@@ -32,7 +40,8 @@ from driftline.store.blobs import Blobs, Folder, place_of
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file
 from driftline.store.erasing import Erased, erase
-from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
+from driftline.store.framed import TIME, target_type
+from driftline.store.logged import LoggedLabel, LoggedPrediction, labels_frame, predictions_frame
 from driftline.store.opening import open_table
 from driftline.store.sums import DamagedError, NoSums, Sums
 from driftline.store.tidy import LEASE, LOG, PROPERTIES, Tidier, files_of_versions, live_sizes, require_writer, sync
@@ -493,6 +502,7 @@ class EventLog:
             storage_options=place.table_options,
             commit_properties=self._commit(through),
             post_commithook_properties=_NO_HOOKS,
+            writer_properties=_writing(rows, names),
         )
         written = self._open(table)
         assert written is not None  # it was written
@@ -611,6 +621,22 @@ class EventLog:
             yield
         except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
             raise StorageError(f"the event log in {place.root} cannot be {what}: {place.words(error)}") from error
+
+
+def _writing(rows: pl.DataFrame, names: ColumnNames) -> WriterProperties:
+    """Return how a file is written: values that are all different gain nothing by a dictionary or by their extremes,
+    which is most of what it costs to write them.
+    """
+    repeated = [name for name, kind in rows.schema.items() if name != "id" and kind != pl.Float64]
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=1,
+        default_column_properties=ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
+        column_properties={
+            names.column(name): ColumnProperties(dictionary_enabled=True, statistics_enabled="CHUNK")
+            for name in repeated
+        },
+    )
 
 
 def log_of(storage: Blobs, model: str) -> Blobs:

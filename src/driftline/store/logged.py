@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
@@ -15,11 +15,10 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import DataError
-from driftline.events import Kind, Label, Prediction, Schema, Task
+from driftline.events import Label, Prediction, Schema
 from driftline.events.columns import PredictionColumns
 from driftline.profiles.frame import FEATURE, SCORE
-
-TIME = pl.Datetime("us", "UTC")
+from driftline.store.framed import TIME, PredictionFrame, feature_type, logged_frame, target_type
 
 
 class LoggedPrediction(msgspec.Struct, frozen=True):
@@ -27,6 +26,21 @@ class LoggedPrediction(msgspec.Struct, frozen=True):
 
     seq: int
     prediction: Prediction
+
+
+@dataclass(slots=True)
+class Came:
+    """The live predictions of some batches: frames and lists with the number of their batch, and one by one.
+
+    ``frames_at``, ``lists_at`` and ``single_at`` are their places among all events.
+    """
+
+    frames: list[tuple[int, PredictionFrame]] = field(default_factory=list)
+    lists: list[tuple[int, PredictionColumns]] = field(default_factory=list)
+    single: list[LoggedPrediction] = field(default_factory=list)
+    frames_at: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    lists_at: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    single_at: list[int] = field(default_factory=list)
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
@@ -56,8 +70,7 @@ def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.Da
         "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
     }
     for (name, kind), values in zip(schema.features.items(), _features(events, [*schema.features]), strict=True):
-        dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
-        columns[FEATURE + name] = pl.Series(values, dtype=dtype)
+        columns[FEATURE + name] = pl.Series(values, dtype=feature_type(kind))
     for name in classes:
         columns[SCORE + name] = pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
     return pl.DataFrame(columns)
@@ -71,40 +84,45 @@ class LivePredictions:
     then does one that cannot be such a row raise.
     """
 
-    ids: Sequence[str]
-    versions: Sequence[str]
+    ids: pl.Series
+    versions: pl.Series
     times: npt.NDArray[np.int64]
     seqs: npt.NDArray[np.int64]
     at: npt.NDArray[np.int64]
-    _whole: Sequence[tuple[int, PredictionColumns]]
+    _frames: Sequence[tuple[int, PredictionFrame]]
+    _lists: Sequence[tuple[int, PredictionColumns]]
     _single: Sequence[LoggedPrediction]
     _order: npt.NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls,
-        whole: Sequence[tuple[int, PredictionColumns]],
-        whole_at: Sequence[int],
-        single: Sequence[LoggedPrediction],
-        single_at: Sequence[int],
-    ) -> LivePredictions:
-        """Return the predictions of batches that came by column, each with its number, and of those one by one."""
-        ids = [id for _, columns in whole for id in columns.ids] + [one.prediction.id for one in single]
-        versions = [version for _, columns in whole for version in columns.versions]
-        versions += [one.prediction.version for one in single]
-        times = [time for _, columns in whole for time in columns.times]
-        seqs = np.repeat(np.array([seq for seq, _ in whole], np.int64), [len(columns) for _, columns in whole])
+    def of(cls, came: Came) -> LivePredictions:
+        """Return the predictions of batches."""
+        frames = [one.frame for _, one in came.frames]
+        lists, single = [columns for _, columns in came.lists], [one.prediction for one in came.single]
+        times = np.array([time for columns in lists for time in columns.times], np.int64)
+        whole: list[tuple[int, PredictionFrame | PredictionColumns]] = [*came.frames, *came.lists]
+        seqs = np.repeat(np.array([seq for seq, _ in whole], np.int64), [len(events) for _, events in whole])
+        listed_ids = [id for columns in lists for id in columns.ids] + [one.id for one in single]
+        listed_versions = [version for columns in lists for version in columns.versions]
         every = cls(
-            ids,
-            versions,
-            np.append(np.array(times, np.int64), micros_of([one.prediction.time for one in single])),
-            np.append(seqs, np.array([one.seq for one in single], np.int64)),
-            np.array([*whole_at, *single_at], np.int64),
-            whole,
-            single,
-            np.arange(len(ids)),
+            _joined([one["id"] for one in frames], listed_ids),
+            _joined([one["version"] for one in frames], listed_versions + [one.version for one in single]),
+            np.concatenate(
+                [
+                    *([pl.concat([one["time"] for one in frames]).to_physical().to_numpy()] if frames else []),
+                    times,
+                    micros_of([one.time for one in single]),
+                ]
+            ),
+            np.append(seqs, np.array([one.seq for one in came.single], np.int64)),
+            np.concatenate([*came.frames_at, *came.lists_at, np.array(came.single_at, np.int64)]),
+            came.frames,
+            came.lists,
+            came.single,
+            np.arange(len(seqs) + len(single)),
         )
-        return every if not whole or not single else every.chosen(np.argsort(every.at))
+        kinds = bool(came.frames) + bool(came.lists) + bool(came.single)
+        return every if kinds < 2 else every.chosen(np.argsort(every.at))
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -114,11 +132,11 @@ class LivePredictions:
         """Return those at these places, in this order."""
         if len(places) == len(self) and np.array_equal(places, np.arange(len(self))):
             return self
-        listed = places.tolist()
+        which = pl.Series(places)
         return replace(
             self,
-            ids=[self.ids[place] for place in listed],
-            versions=[self.versions[place] for place in listed],
+            ids=self.ids.gather(which),
+            versions=self.versions.gather(which),
             times=self.times[places],
             seqs=self.seqs[places],
             at=self.at[places],
@@ -130,7 +148,9 @@ class LivePredictions:
 
         Raises `DataError` for the score of a class that the model does not have.
         """
-        frames = [columns_frame(self._whole, schema)] if self._whole else []
+        frames = [logged_frame(self._frames, schema)] if self._frames else []
+        if self._lists:
+            frames.append(columns_frame(self._lists, schema))
         if self._single or not frames:
             frames.append(predictions_frame(self._single, schema))
         frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
@@ -138,6 +158,11 @@ class LivePredictions:
 
     def _in_place(self) -> bool:
         return np.array_equal(self._order, np.arange(len(self._order)))
+
+
+def _joined(columns: Sequence[pl.Series], listed: Sequence[str]) -> pl.Series:
+    rest = pl.Series(listed, dtype=pl.String)
+    return pl.concat([*(one.alias("") for one in columns), rest], rechunk=True) if columns else rest
 
 
 def columns_frame(parts: Sequence[tuple[int, PredictionColumns]], schema: Schema) -> pl.DataFrame:
@@ -161,8 +186,7 @@ def columns_frame(parts: Sequence[tuple[int, PredictionColumns]], schema: Schema
         "latency_seconds": whole((one.latencies for one in several), pl.Float64),
     }
     for name, kind in schema.features.items():
-        dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
-        columns[FEATURE + name] = whole((one.features[name] for one in several), dtype)
+        columns[FEATURE + name] = whole((one.features[name] for one in several), feature_type(kind))
     for name in sorted({*schema.classes, *(name for one in several for name in one.scores)}):
         columns[SCORE + name] = whole((one.scores.get(name) or [None] * len(one) for one in several), pl.Float64)
     return pl.DataFrame(columns)
@@ -203,8 +227,3 @@ def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:
             "label": pl.Series([row.label.label for row in rows], dtype=target_type(schema)),
         }
     )
-
-
-def target_type(schema: Schema) -> type[pl.Float64] | type[pl.String]:
-    """Return the type of predictions and labels: names of classes, or numbers."""
-    return pl.Float64 if schema.task is Task.REGRESSION else pl.String

@@ -91,14 +91,15 @@ class WaitingLabels:
         )
         return [Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found]
 
-    def of(self, model: str, ids: Collection[str]) -> dict[str, Label]:
+    def of(self, model: str, ids: Collection[str] | pl.Series) -> dict[str, Label]:
         """Return those of the ids whose label came before their prediction. Where none does, it is one statement."""
         waiting: dict[str, Label] = {}
         asked = sa.select(WAITING_LABELS.c.id).where(WAITING_LABELS.c.model == model).limit(len(ids) + 1)
         those_there = set(self._connection.execute(asked).scalars())
-        if len(those_there) <= len(ids):
-            ids = those_there.intersection(ids)
-        for part in batches(ids):
+        if not those_there:
+            return {}
+        few = those_there.intersection(ids) if len(those_there) <= len(ids) else ids
+        for part in batches(few):
             found = self._connection.execute(
                 sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(part))
             )

@@ -11,12 +11,13 @@ import msgspec
 from driftline.errors import DataError
 from driftline.events import Label, Prediction
 from driftline.events.columns import LabelColumns, PredictionColumns
+from driftline.store.framed import PredictionFrame, is_packed
 
 Kind = Literal["predictions", "labels"]
 KINDS: tuple[Kind, ...] = ("predictions", "labels")
 
-Events = Sequence[Prediction] | Sequence[Label] | PredictionColumns | LabelColumns
-"""The events of a batch: one by one, or by column."""
+Events = Sequence[Prediction] | Sequence[Label] | PredictionColumns | LabelColumns | PredictionFrame
+"""The events of a batch: one by one, or by column, as lists or as a frame."""
 
 _PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction] | PredictionColumns)
 _LABELS = msgspec.msgpack.Decoder(list[Label] | LabelColumns)
@@ -28,8 +29,8 @@ _CHECK_BYTES = 4
 
 def sealed(events: Events | Sequence[Prediction | Label]) -> bytes:
     """Encode events, and seal them with a checksum (CRC-32)."""
-    body = msgspec.msgpack.encode(events)
-    return body + _MARK + _check(body)
+    body = events.packed() if isinstance(events, PredictionFrame) else msgspec.msgpack.encode(events)
+    return b"".join((body, _MARK, _check(body)))
 
 
 def unsealed(body: bytes, kind: str) -> Events:
@@ -44,7 +45,10 @@ def unsealed(body: bytes, kind: str) -> Events:
     """
     inner, mark, check = body[: -_CHECK_BYTES - 1], body[-_CHECK_BYTES - 1 : -_CHECK_BYTES], body[-_CHECK_BYTES:]
     try:
-        whole = inner if mark == _MARK and check == _check(inner) else body  # a broken seal is too much of it
+        right = mark == _MARK and check == _check(inner)
+        if right and kind == "predictions" and is_packed(inner):
+            return PredictionFrame.unpacked(inner)
+        whole = inner if right else body  # a broken seal is too much of it, and no frame came without one
         events: Events = _PREDICTIONS.decode(whole) if kind == "predictions" else _LABELS.decode(whole)
         return events
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -53,7 +57,7 @@ def unsealed(body: bytes, kind: str) -> Events:
 
 def events_by_row(events: Events) -> Sequence[Prediction] | Sequence[Label]:
     """Return events one by one."""
-    return events.rows() if isinstance(events, (PredictionColumns, LabelColumns)) else events
+    return events.rows() if isinstance(events, (PredictionColumns, LabelColumns, PredictionFrame)) else events
 
 
 def _check(body: bytes) -> bytes:

@@ -141,7 +141,13 @@ class Tidier:
         options = self.place.scan_options
         scans = [pl.scan_parquet(self.place.uri(name), glob=False, storage_options=options) for name in names]
         rows = pl.concat(scans, how="diagonal")
-        rows.sink_parquet(self.place.uri(merged), compression="zstd", maintain_order=True, storage_options=options)
+        rows.sink_parquet(
+            self.place.uri(merged),
+            compression="zstd",
+            compression_level=1,
+            maintain_order=True,
+            storage_options=options,
+        )
         self.sums.add([merged], anew=True)
         sync(self.place, [merged])
         commit(self.place, version, files, merged)

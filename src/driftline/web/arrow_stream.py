@@ -6,6 +6,7 @@ https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format, its tab
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ PART_BYTES = 1024
 
 _DEEPEST, _MOST_FIELDS, _MOST_VECTOR = 16, 20_000, 2**24
 _CONTINUES, _SCHEMA, _DICTIONARY, _RECORDS = 0xFFFFFFFF, 1, 2, 3
+_VIEWS = (23, 24)
 _TIMESTAMP, _DECIMAL, _WIDE_DECIMAL_BITS = 10, 7, 256
 _NOT_TAKEN = {
     11: "an interval",
@@ -39,6 +41,10 @@ _REPEATED = {
 }
 """Types that a dictionary must not hold: they would be written out for each row before they could be measured."""
 
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+_REMEMBERED, _REMEMBERED_BYTES = 64, 2**14
+"""How many descriptions of columns are known again, and how long they may be: each sender repeats its own."""
+
 _OFFSET = re.compile(rb"[+-]\d\d:?\d\d|[Zz]")
 _INSTANTS = b"UTC\0"
 
@@ -47,6 +53,7 @@ _INSTANTS = b"UTC\0"
 class Outline:
     """The columns and rows of a stream, and the bytes that it takes once it is unpacked.
 
+    ``shared`` says that a text may be stored once for many rows; else the texts are no longer than ``unpacked``.
     ``body`` is the stream up to its end; time zones that are fixed offsets are replaced by UTC: the instants are the
     same.
     """
@@ -54,6 +61,7 @@ class Outline:
     columns: tuple[str, ...]
     rows: int
     unpacked: int
+    shared: bool
     body: bytes
 
 
@@ -68,23 +76,26 @@ def outline(body: bytes) -> Outline:
 def _outline(body: bytes) -> Outline:
     columns: tuple[str, ...] | None = None
     rows = unpacked = at = 0
-    patches: list[int] = []
+    patches, shared = list[int](), False
     while (message := _message_at(body, at)) is not None:
         header, kind, start, end = message
         if kind == _SCHEMA and columns is None:
-            columns = _columns(header, at_in_body=start - len(header.data), patches=patches)
+            read = _columns_again if len(header.data) <= _REMEMBERED_BYTES else _columns
+            columns, zones, shared = read(header.data)
+            patches = [start - len(header.data) + one for one in zones]
         elif kind in (_DICTIONARY, _RECORDS) and columns is not None:
             batch = header if kind == _RECORDS else header.table(1)
             if batch is None:
                 raise DataError("the body is not an Arrow IPC stream: a dictionary without values")
             rows += batch.integer(0, "<q") if kind == _RECORDS else 0
-            unpacked += _unpacked(batch, body[start:end]) + PART_BYTES * len(columns)
+            unpacked += _unpacked(batch, memoryview(body)[start:end]) + PART_BYTES * len(columns)
         else:
             raise DataError("the body is not an Arrow IPC stream: it does not begin with one schema")
         at = end
     if columns is None:
         raise DataError("the body is not an Arrow IPC stream: it has no schema")
-    return Outline(columns, rows, unpacked, _with_instants(body[:at] + b"\xff\xff\xff\xff\0\0\0\0", patches))
+    whole = body if body[at:] == _END else body[:at] + _END
+    return Outline(columns, rows, unpacked, shared, _with_instants(whole, patches))
 
 
 class _Message(NamedTuple):
@@ -114,7 +125,7 @@ def _message_at(body: bytes, at: int) -> _Message | None:
     return _Message(header, message.integer(1, "<B"), start, start + size)
 
 
-def _unpacked(batch: _Table, body: bytes) -> int:
+def _unpacked(batch: _Table, body: memoryview) -> int:
     """Return how many bytes a batch takes once it is unpacked."""
     compressed = batch.table(3) is not None
     if batch.integer(0, "<q") < 0:
@@ -137,11 +148,15 @@ def _unpacked(batch: _Table, body: bytes) -> int:
 # ---- columns --------------------------------------------------------------------------------------------------------
 
 
-def _columns(schema: _Table, at_in_body: int, patches: list[int]) -> tuple[str, ...]:
-    if schema.integer(0, "<h"):
+def _columns(message: bytes) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
+    """Return the names of the columns of a schema, the places in its message of time zones that are offsets, and
+    whether columns store a text once for many rows.
+    """
+    schema = _Table(message, _read("<I", message, 0)).table(2)
+    if schema is None or schema.integer(0, "<h"):
         raise DataError("the Arrow stream is big-endian, which is not taken; write it on another machine")
-    seen = 0
-    names: list[str] = []
+    seen, shared = 0, False
+    names, zones = list[str](), list[int]()
     for column in schema.tables(1):
         name = column.text(0).decode()
         names.append(name)
@@ -150,8 +165,12 @@ def _columns(schema: _Table, at_in_body: int, patches: list[int]) -> tuple[str, 
             if depth > _DEEPEST or seen > _MOST_FIELDS:
                 raise DataError(f"column {quoted(name)} is nested more than {_DEEPEST} deep, or too wide; flatten it")
             if (zone := _check_type(field, name)) is not None:
-                patches.append(at_in_body + zone)
-    return tuple(names)
+                zones.append(zone)
+            shared = shared or field.table(4) is not None or field.integer(2, "<B") in _VIEWS
+    return tuple(names), tuple(zones), shared
+
+
+_columns_again = functools.lru_cache(_REMEMBERED)(_columns)
 
 
 def _with_children(field: _Table) -> Iterator[tuple[_Table, int]]:
@@ -202,7 +221,7 @@ def _with_instants(body: bytes, patches: list[int]) -> bytes:
 # ---- FlatBuffers ----------------------------------------------------------------------------------------------------
 
 
-def _read(layout: str, data: bytes, at: int) -> int:
+def _read(layout: str, data: bytes | memoryview, at: int) -> int:
     if at < 0:
         raise IndexError(at)
     value: int = struct.unpack_from(layout, data, at)[0]

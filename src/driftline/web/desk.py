@@ -13,7 +13,7 @@ from driftline import clock
 from driftline.client.ids import new_id
 from driftline.events.columns import Came
 from driftline.events.typed import TypedReader
-from driftline.monitoring.accept import Batch, Kind, checked_columns, checked_rows
+from driftline.monitoring.accept import Batch, Kind, checked_columns, checked_frame, checked_rows
 from driftline.monitoring.admission import Admission
 from driftline.net.limits import Limits
 from driftline.profiles.frame import SCORE
@@ -95,9 +95,11 @@ class Desk:
         one = self._service.models[self._name]
         name = functools.partial(as_events, kind=came.kind, columns=one.config.columns)
         frame = frame_of(came.body, came.format, limits, name)
-        columns = came_of(frame, came.kind.removesuffix("s"), one.schema)
-        if columns is not None and (delivery := self._of_columns(came, columns)) is not None:
-            return delivery
+        columns, arrived = came_of(frame, came.kind.removesuffix("s")), clock.now()
+        if columns is not None:
+            checked = checked_frame(one, self._admission, came.kind, columns, arrived, _id_of(arrived))
+            if checked is not None:
+                return Delivery(self._name, came.kind, arrived, checked, key=came.key, digest=came.digest)
         return self._of_rows(came, frame_rows(frame, came.format))
 
     def _reader_now(self) -> TypedReader:

@@ -164,7 +164,9 @@ def frame_of(
                 body = without_arrow_types(body)
             frame = pl.read_parquet(io.BytesIO(body), use_statistics=False, hive_partitioning=False)
             hold_rows(frame.height, limits)
-        _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
+        shared = not isinstance(seen, Outline) or seen.shared
+        if shared or 2 * seen.unpacked > limits.unpacked_bytes:  # else there is room for texts as long as they can be
+            _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
         return name(frame)
 
 

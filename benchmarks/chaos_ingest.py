@@ -1,7 +1,7 @@
 """A service that is killed again and again while four writers send: what it acknowledged is there, each event once.
 
-python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql [--workers N] [--apis N]] [--s3] [--keep]
-                                  [--forget]
+python -m benchmarks.chaos_ingest [--kills N] [--minutes N] [--seed N] [--postgresql [--workers N] [--apis N]] [--s3]
+                                  [--keep] [--forget]
 
 Real processes of ``driftline serve`` are killed with SIGKILL at random moments, are paused by SIGSTOP for longer than
 their leases are valid, and find the disk full (no file may grow); requests are torn. With ``--postgresql`` the state is
@@ -250,6 +250,7 @@ def main() -> int:
     """Kill, verify and print; 1 where something was lost, came twice or differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="how many faults")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no further faults after so long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--workers", type=int, default=0, help="0: one process does everything")
@@ -300,7 +301,10 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, s3: S3 | None, h
     try:
         for writer in writers:
             writer.start()
+        enough_at = time.perf_counter() + options.minutes * 60
         for kill in range(options.kills):
+            if time.perf_counter() > enough_at:
+                break
             service.live()
             service.fault()
             if (kill + 1) % 10 == 0:

@@ -28,7 +28,7 @@ ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)
 INTEGRATIONS := $(or $(WITH),airflow bentoml dagster dbt mlflow nbclient prefect pyspark)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-pages bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations test-engines bench-engines clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-pages bench-labels bench-send soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations test-engines bench-engines clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ bench-pages: .venv/dev.stamp system-packages ## what the pages cost with 500 mod
 
 bench-labels: .venv/dev.stamp ## a million late labels into ten million waiting predictions: time, memory, disk (ARGS="--quick")
 	@$(BIN)/python -m benchmarks.label_join --predictions 10M --labels 1M --features 2 $(ARGS)
+
+bench-send: .venv/dev.stamp ## a file of a million rows, sent to a service, beside a check of them (ARGS="--rows N --runs N")
+	@$(BIN)/python -m benchmarks.send $(ARGS)
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)

@@ -1,7 +1,7 @@
 """A service that is killed again and again while four writers send: what it acknowledged is there, each event once.
 
-python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql [--workers N] [--apis N]] [--s3] [--keep]
-                                  [--forget]
+python -m benchmarks.chaos_ingest [--kills N] [--minutes N] [--seed N] [--postgresql [--workers N] [--apis N]] [--s3]
+                                  [--keep] [--forget]
 
 Real processes of ``driftline serve`` are killed with SIGKILL at random moments, are paused by SIGSTOP for longer than
 their leases are valid, and find the disk full (no file may grow); requests are torn. With ``--postgresql`` the state is
@@ -10,9 +10,9 @@ in a real PostgreSQL, which is killed and started again, and with ``--workers`` 
 answers of what was done.
 
 Three writers post predictions and labels as JSON, NDJSON and Arrow, in batches of 1 to 50, some with an
-Idempotency-Key that they send again until it is acknowledged; a fourth is the SDK. Labels are corrected later, and one
-column is stored as a hash. With ``--keep`` events are kept for a day of event time, which goes six times as fast; with
-``--forget`` somebody has ids forgotten all the time.
+Idempotency-Key that they send again until it is acknowledged; a fourth is the SDK with a spill folder, which may lose
+nothing at all. Labels are corrected later, and one column is stored as a hash. With ``--keep`` events are kept for a
+day of event time, which goes six times as fast; with ``--forget`` somebody has ids forgotten all the time.
 
 In the end the log must have every acknowledged event that is neither forgotten nor too old, none twice, each with its
 newest label, and no other; each window must count what the log has of it, and what was forgotten; a rebuild must find
@@ -25,16 +25,14 @@ import argparse
 import io
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +41,10 @@ import polars as pl
 
 import driftline
 from benchmarks.chaos_faults import REST_SECONDS, Service
+from benchmarks.chaos_verdict import START, WRONG, Acknowledged, Pace, doubled, rebuild, verify, windows_at
 from driftline.store.blobs import Blobs, Folder
 from driftline.store.s3 import Bucket
 from tests.support.postgresql import PostgreSQL
-from tests.support.receiver import Request
 from tests.support.receiver import Server as Hook
 from tests.support.receiver import serving as receiving
 from tests.support.s3 import S3
@@ -61,35 +59,8 @@ CORRECTED = 100
 """So many of the newest labels are still corrected."""
 
 FORGOTTEN_AT_ONCE = 5
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How far event time goes from one event of a writer to its next, and what windows and labels are made of that."""
-
-    event: timedelta = timedelta(seconds=10)
-    window: timedelta = timedelta(minutes=10)
-    accepted_for: str = "90d"
-    keep: str = "forever"
-
-
+SENT_SECONDS = 300.0
 KEPT_SHORT = Pace(timedelta(seconds=60), timedelta(hours=1), "12h", "1d")
-
-
-@dataclass(slots=True)
-class Acknowledged:
-    """What a writer has sent, and what the service has said to have of it.
-
-    ``sent`` has when each event was, where the writer says that. ``labels`` has the newest label, or None where it is
-    not known whether the last one came through.
-    """
-
-    sent: dict[str, datetime | None] = field(default_factory=dict)
-    predictions: set[str] = field(default_factory=set)
-    labels: dict[str, int | None] = field(default_factory=dict)
-    labelled: set[str] = field(default_factory=set)
-    forgotten: set[str] = field(default_factory=set)
 
 
 def write_config(folder: Path, database: str, storage: str, hook: str, pace: Pace) -> None:
@@ -224,7 +195,16 @@ def log_by_sdk(monitor: driftline.Monitor, known: Acknowledged, stop: threading.
         one = monitor.log({"x": number % 9, "sky": "sun"}, prediction=number % 2, id=f"sdk-{number}")
         known.sent[str(one)] = None
         number += 1
-        time.sleep(0.002)
+        time.sleep(0.005)
+
+
+def noting(work: Callable[[], None], failed: list[str]) -> None:
+    """Write, and note what ended it: a writer that has ended shows nothing more."""
+    try:
+        work()
+    except (Exception, SystemExit) as error:
+        failed.append(f"{type(error).__name__}: {error}")
+        raise
 
 
 def ask_to_forget(
@@ -266,89 +246,11 @@ def wait_until_forgotten(address: str) -> int:
     return number
 
 
-def doubled(got: list[Request]) -> list[str]:
-    """The notices that came in two messages with different keys."""
-    keys: dict[str, set[str]] = {}
-    for request in got:
-        for notice in request.json["notices"]:
-            keys.setdefault(notice["key"], set()).add(request.headers["idempotency-key"])
-    return [notice for notice, of in keys.items() if len(of) > 1]
-
-
-def windows_at(address: str, model: str) -> list[dict[str, Any]]:
-    """Return the windows of a model as the API has them."""
-    answer = httpx.get(f"{address}/api/v1/models/{model}/windows", timeout=60, trust_env=False)
-    found: list[dict[str, Any]] = answer.json()["windows"]
-    return found
-
-
-def verify(storage: Blobs, model: str, known: Acknowledged, shown: list[dict[str, Any]], pace: Pace) -> dict[str, int]:
-    """Hold the log and the windows of a model, as the API has them, against what was acknowledged."""
-    log, options = storage.within("log").within(model), storage.scan_options
-    rows = pl.read_delta(log.uri("predictions"), storage_options=options).select("id", "time")
-    labels: dict[str, int] = {}
-    if known.labels:
-        newest = pl.read_delta(log.uri("labels"), storage_options=options).sort("seq").unique("id", keep="last")
-        labels = dict(newest.select("id", pl.col("label").cast(pl.Float64).cast(pl.Int64)).rows())
-    windows = {datetime.fromisoformat(one["start"]).astimezone(UTC): one for one in shown}  # there is one version
-    there, kept = set(rows["id"].to_list()), {start for start, one in windows.items() if not one["events"]}
-    old = {id for id, at in known.sent.items() if at is not None and window_of(at, pace) in windows.keys() - kept}
-    due = known.predictions - known.forgotten - old
-    in_log = Counter(window_of(at, pace) for at in rows["time"])
-    expected = {start: in_log[start] + windows[start]["forgotten"] for start in kept}
-    labelled = {id: label for id, label in known.labels.items() if id in due and label is not None}
-    return {
-        "sent": len(known.sent),
-        "acknowledged": len(known.predictions),
-        "forgotten": len(known.forgotten),
-        "too old to be kept": len(known.predictions & old),
-        "in the log": len(rows),
-        "windows count": sum(one["predictions"] for one in windows.values()),
-        "lost": len(due - there),
-        "twice": len(rows) - len(there),
-        "never sent": len(there - known.sent.keys()),
-        "there though forgotten": len((there | labels.keys()) & known.forgotten),
-        "there though too old": len((there | labels.keys()) & old),
-        "labels acknowledged": len(known.labelled),
-        "labels lost": len((known.labelled & due) - labels.keys()),
-        "labels other than the newest": sum(labels.get(id, label) != label for id, label in labelled.items()),
-        "windows": len(windows),
-        "windows without events": len(windows) - len(kept),
-        "windows that count otherwise than the log": len(in_log.keys() - windows.keys())
-        + sum(windows[start]["predictions"] != number for start, number in expected.items()),
-        "windows without events that count otherwise than was sent": miscounted(
-            windows.keys() - kept, windows, known, pace
-        ),
-    }
-
-
-def window_of(at: datetime, pace: Pace) -> datetime:
-    """Return the start of the window that a moment is in."""
-    return at - (at - START) % pace.window
-
-
-def miscounted(gone: Iterable[datetime], windows: dict[datetime, Any], known: Acknowledged, pace: Pace) -> int:
-    """Count windows that nothing is kept of, and that do not count what was sent; what was forgotten they may lack."""
-    sent = Counter(window_of(at, pace) for at in known.sent.values() if at is not None)
-    sure = known.predictions - known.forgotten
-    least = Counter(window_of(at, pace) for id, at in known.sent.items() if at is not None and id in sure)
-    return sum(not least[one] <= windows[one]["predictions"] <= sent[one] for one in gone)
-
-
-def rebuild(folder: Path, model: str) -> int:
-    """Recompute a model from its log; how many windows differed, or -1 where that failed."""
-    command = [sys.executable, "-m", "driftline", "rebuild", model, "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        sys.stderr.write(done.stderr)
-        return -1
-    return len(json.loads(done.stdout)["differing"])
-
-
 def main() -> int:
     """Kill, verify and print; 1 where something was lost, came twice or differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="how many faults")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no further faults after so long")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--workers", type=int, default=0, help="0: one process does everything")
@@ -389,29 +291,37 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, s3: S3 | None, h
     service.start()
     known = {name: Acknowledged() for name in WRITERS}
     addresses = [one.address for one in service.apis]
-    monitor = driftline.Monitor("sdk", url=addresses[0])
-    writers = [
-        threading.Thread(target=Writer(addresses, form, known[form], stop, pace, i).run)
-        for i, form in enumerate(WRITERS[:3])
-    ]
-    writers.append(threading.Thread(target=log_by_sdk, args=(monitor, known["sdk"], stop)))
+    monitor = driftline.Monitor("sdk", url=addresses[0], spill=folder / "spill")
+    works = [Writer(addresses, form, known[form], stop, pace, i).run for i, form in enumerate(WRITERS[:3])]
+    works.append(lambda: log_by_sdk(monitor, known["sdk"], stop))
     if options.forget:
-        writers.append(threading.Thread(target=ask_to_forget, args=(addresses, known, stop, rng)))
-    for writer in writers:
-        writer.start()
-    for kill in range(options.kills):
-        service.live()
-        service.fault()
-        if (kill + 1) % 10 == 0:
-            sys.stderr.write(f"{kill + 1} faults, {sum(len(one.predictions) for one in known.values())} acknowledged\n")
-    service.heal()
-    stop.set()
-    for writer in writers:
-        writer.join()
-    monitor.close(60)
-    if not monitor.stats.dropped and not monitor.stats.queued:
-        known["sdk"].predictions = set(known["sdk"].sent)
-    service.rest()
+        works.append(lambda: ask_to_forget(addresses, known, stop, rng))
+    failed: list[str] = []
+    writers = [threading.Thread(target=noting, args=(work, failed)) for work in works]
+    try:
+        for writer in writers:
+            writer.start()
+        enough_at = time.perf_counter() + options.minutes * 60
+        for kill in range(options.kills):
+            if time.perf_counter() > enough_at:
+                break
+            service.live()
+            service.fault()
+            if (kill + 1) % 10 == 0:
+                acknowledged = sum(len(one.predictions) for one in known.values())
+                sys.stderr.write(f"{kill + 1} faults, {acknowledged} acknowledged\n")
+        service.heal()
+        stop.set()
+        for writer in writers:
+            writer.join()
+        monitor.flush(SENT_SECONDS)
+        monitor.close(60)
+        service.rest()
+    except BaseException:
+        stop.set()
+        service.kill()
+        raise
+    known["sdk"].predictions = set(known["sdk"].sent)  # whatever becomes of the service
     requests = wait_until_forgotten(addresses[0]) if options.forget else 0
     found: Counter[str] = Counter()
     for name in WRITERS:
@@ -421,6 +331,8 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, s3: S3 | None, h
     report = {
         **found,
         "requests to forget": requests,
+        "writers that ended by themselves": len(failed),
+        "why": failed,
         "messages": len(hook.taken),
         "alerts told twice": len(doubled(hook.taken)),
         "windows that rebuild found to differ": differing,
@@ -431,22 +343,6 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, s3: S3 | None, h
     }
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
     return int(any(report[name] for name in WRONG) or any(ended))
-
-
-WRONG = (
-    "lost",
-    "twice",
-    "never sent",
-    "there though forgotten",
-    "there though too old",
-    "labels lost",
-    "labels other than the newest",
-    "windows that count otherwise than the log",
-    "windows without events that count otherwise than was sent",
-    "alerts told twice",
-    "windows that rebuild found to differ",
-)
-"""Figures of which each has to be 0."""
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ python -m benchmarks.soak_service [--minutes N] [--requests-per-second N] [--pos
 A real ``driftline serve`` takes predictions and, a day of event time later, labels of two models, a hundred to a
 request; an hour of event time passes each second, so that a window is judged every 24 seconds. Pages, alerts and
 metrics are read as people and Prometheus do. Memory, open files, threads, disk and the events that wait are sampled
-each second. After a warm-up of a quarter, the median of the last quarter is held against that of the second one. In
+each second. After a warm-up of a quarter, the median of the last quarter is held against that of the second one; of
+memory what the state's known ids take is left out, for they are meant to grow with the predictions, up to a bound. In
 the end the service has to stop by itself in time, with exit code 0, and a rebuild from the log must find no difference.
 
 Exits with 1 where one of these does not hold.
@@ -33,7 +34,12 @@ import httpx
 import numpy as np
 import polars as pl
 import psutil
+import sqlalchemy as sa
 
+from driftline.config.load import load
+from driftline.store.database import Watch
+from driftline.store.runs import KEPT_BYTES, KEPT_FROM
+from driftline.store.tables import KNOWN_PARTS, KNOWN_RUNS
 from tests.support.postgresql import PostgreSQL
 
 MODELS = ("north", "south")
@@ -44,6 +50,13 @@ LABELS_AFTER = timedelta(days=1)
 STOP_SECONDS = 30.0
 POOL = 512.0
 """As many threads for blocking work as Tokio makes; those that had nothing to do for ten seconds end."""
+
+IDS_KEPT = (
+    sa.select(sa.func.coalesce(sa.func.sum(sa.func.length(KNOWN_PARTS.c.body)), 0))
+    .join(KNOWN_RUNS, KNOWN_RUNS.c.number == KNOWN_PARTS.c.run)
+    .where(KNOWN_RUNS.c.rows >= KEPT_FROM)
+)
+"""How many bytes of known ids the state has that a process keeps in memory once it has looked into them."""
 
 READS = ("/metrics", "/", "/models/north", "/api/v1/alerts", "/ready", "/system")
 CONFIG = """
@@ -67,11 +80,13 @@ MODEL = """
 class Sample:
     """What the process takes at a second: bytes, counts, and how many events wait; ``events`` were sent so far.
 
+    ``ids`` are the bytes of known ids that it may keep in its memory.
     ``pool`` are the threads of Tokio, by which the log reads and writes files: as many as it once needed at a time.
     """
 
     second: float
     memory: float
+    ids: float
     files: float
     threads: float
     pool: float
@@ -121,14 +136,20 @@ def judge(samples: Sequence[Sample], rate: float) -> list[Verdict]:
     def medians(of: Callable[[Sample], float]) -> tuple[float, float]:
         return statistics.median(map(of, second)), statistics.median(map(of, last))
 
-    memory, files, threads, waiting = (
-        medians(of) for of in (lambda s: s.memory, lambda s: s.files, lambda s: s.threads, lambda s: s.waiting)
-    )
-    pool = medians(lambda s: s.pool)
+    memory, ids = medians(lambda s: s.memory - s.ids), medians(lambda s: s.ids)
+    files, threads = medians(lambda s: s.files), medians(lambda s: s.threads)
+    pool, waiting = medians(lambda s: s.pool), medians(lambda s: s.waiting)
     disk = [_disk_an_event(part) for part in (second, last)]
     mb = 1e6
     return [
-        Verdict("memory", memory[0] / mb, memory[1] / mb, max(memory[0] * 1.05, memory[0] + 15 * mb) / mb, "MB"),
+        Verdict(
+            "memory but known ids",
+            memory[0] / mb,
+            memory[1] / mb,
+            max(memory[0] * 1.05, memory[0] + 15 * mb) / mb,
+            "MB",
+        ),
+        Verdict("known ids in memory", ids[0] / mb, ids[1] / mb, KEPT_BYTES / mb, "MB"),
         Verdict("open files", *files, files[0] + 4, ""),
         Verdict("threads", *threads, threads[0] + 2, ""),
         Verdict("threads of Tokio", *pool, POOL, ""),
@@ -182,6 +203,12 @@ def disk_of(folder: Path) -> int:
         except OSError:
             continue
     return total
+
+
+def ids_in(state: sa.Engine) -> int:
+    """Return the bytes of known ids that a process may keep, read from the state beside it."""
+    with state.connect() as connection:
+        return min(KEPT_BYTES, int(connection.execute(IDS_KEPT).scalar_one()))
 
 
 def threads_of(pid: int) -> tuple[int, int]:
@@ -242,10 +269,11 @@ class Load:
 
 
 def run(
-    process: subprocess.Popen[str], address: str, folder: Path, minutes: float, per_second: float
+    process: subprocess.Popen[str], address: str, folder: Path, database: str, minutes: float, per_second: float
 ) -> tuple[list[Sample], Load]:
     """Load the service for so long, and sample it each second."""
     watched, samples = psutil.Process(process.pid), list[Sample]()
+    state = Watch(database, timedelta(seconds=10)).engine
     with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
         load, began = Load(client), time.perf_counter()
         sent = 0
@@ -259,6 +287,7 @@ def run(
                     Sample(
                         elapsed,
                         watched.memory_info().rss,
+                        ids_in(state),
                         watched.num_fds(),
                         *threads_of(process.pid),
                         disk_of(folder / "data"),
@@ -271,6 +300,7 @@ def run(
                 sent += 1
             else:
                 time.sleep(0.01)
+    state.dispose()
     return samples, load
 
 
@@ -290,7 +320,8 @@ def told(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> str:
     """Return the table: what it was, what it is, how much it grows, and what is allowed."""
     hours = [one.second for one in samples[len(samples) // 4 :]]
     grows = {
-        "memory": slope(hours, [one.memory / 1e6 for one in samples[len(samples) // 4 :]]),
+        "memory but known ids": slope(hours, [(one.memory - one.ids) / 1e6 for one in samples[len(samples) // 4 :]]),
+        "known ids in memory": slope(hours, [one.ids / 1e6 for one in samples[len(samples) // 4 :]]),
         "open files": slope(hours, [one.files for one in samples[len(samples) // 4 :]]),
         "threads": slope(hours, [one.threads for one in samples[len(samples) // 4 :]]),
         "threads of Tokio": slope(hours, [one.pool for one in samples[len(samples) // 4 :]]),
@@ -325,7 +356,9 @@ def main() -> None:
             assert process.stdout is not None
             found = re.search(r"http://\S+", process.stdout.readline())
             assert found is not None, (folder / "serve.log").read_text()
-            samples, load = run(process, found[0], folder, given.minutes, given.requests_per_second)
+            samples, sent = run(
+                process, found[0], folder, load(config).database, given.minutes, given.requests_per_second
+            )
             seconds = stopped(process)
             rebuilt = [
                 subprocess.run(
@@ -338,15 +371,15 @@ def main() -> None:
             if postgresql is not None:
                 postgresql.remove()
         complaints = (folder / "serve.log").read_text().splitlines()
-    rate = load.events / samples[-1].second
+    rate = sent.events / samples[-1].second
     verdicts = judge(samples, rate)
-    out = [f"{given.minutes:g} minutes, {load.events:,} events ({rate:,.0f}/s), {len(samples)} samples\n"]
+    out = [f"{given.minutes:g} minutes, {sent.events:,} events ({rate:,.0f}/s), {len(samples)} samples\n"]
     out.append(told(samples, verdicts))
-    out.append(f"\nstopped in {seconds:.1f} s; {len(load.refused)} refused; {len(complaints)} lines in its log")
-    out += [*(one.stdout.strip() for one in rebuilt), *load.refused[:5], *complaints[:5]]
+    out.append(f"\nstopped in {seconds:.1f} s; {len(sent.refused)} refused; {len(complaints)} lines in its log")
+    out += [*(one.stdout.strip() for one in rebuilt), *sent.refused[:5], *complaints[:5]]
     sys.stdout.write("\n".join(out) + "\n")
     whole = all(one.returncode == 0 for one in rebuilt)
-    fine = whole and seconds < STOP_SECONDS and not load.refused and all(one.holds for one in verdicts)
+    fine = whole and seconds < STOP_SECONDS and not sent.refused and all(one.holds for one in verdicts)
     raise SystemExit(0 if fine else 1)
 
 

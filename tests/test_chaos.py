@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import polars as pl
 import pytest
 
-from benchmarks.chaos_ingest import START, WRONG, Acknowledged, Pace, doubled, verify
+from benchmarks.chaos_ingest import noting, require_busy
+from benchmarks.chaos_verdict import START, WRONG, Acknowledged, Pace, doubled, rebuild, verify
 from driftline.store.blobs import Folder
 from tests.support.receiver import Request
 
@@ -115,3 +118,15 @@ def test_a_notice_that_came_under_two_keys_was_told_twice() -> None:
 
 def test_event_time_goes_on_within_windows_of_whole_minutes() -> None:
     assert not PACE.window % timedelta(minutes=1) and not PACE.window % PACE.event
+
+
+def test_a_writer_that_was_told_what_nobody_should_be_told_is_counted() -> None:
+    failed: list[str] = []
+    for status in (429, 503, 500):
+        with contextlib.suppress(SystemExit):
+            noting(lambda status=status: require_busy(httpx.Response(status, text="oh")), failed)  # type: ignore[misc]
+    assert failed == ["SystemExit: 500: oh"] and "writers that ended by themselves" in WRONG
+
+
+def test_a_rebuild_that_fails_is_a_difference(tmp_path: Path) -> None:
+    assert rebuild(tmp_path, MODEL) == 1

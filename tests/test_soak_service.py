@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.soak_service import Sample, judge, slope, told
+from benchmarks.soak_service import Sample, ids_in, judge, slope, told
+from driftline.store.database import open_database
+from driftline.store.runs import KEPT_FROM, NO_MARK, KeptParts, Rows, Runs
+from driftline.store.tables import EPOCH
 
 RATE = 1000.0
 
@@ -25,7 +31,8 @@ def steady(seed: int = 1, minutes: int = 5) -> list[Sample]:
         found.append(
             Sample(
                 float(second),
-                memory,
+                memory + 1e5 * second,
+                1e5 * second,
                 40 + rng.randint(0, 3),
                 20,
                 60 + rng.randint(0, 9),
@@ -43,7 +50,7 @@ def test_a_steady_service_holds(seed: int) -> None:
 
 
 LEAKS = {
-    "memory": lambda one: replace(one, memory=one.memory + 0.3e6 * one.second),
+    "memory but known ids": lambda one: replace(one, memory=one.memory + 0.3e6 * one.second),
     "open files": lambda one: replace(one, files=one.files + one.second / 20),
     "threads": lambda one: replace(one, threads=one.threads + one.second // 60),
     "waiting events": lambda one: replace(one, waiting=one.waiting + RATE * one.second / 5),
@@ -72,3 +79,24 @@ def test_a_slope_is_that_of_most_whatever_some_say(hourly: float, off: list[int]
 
 def test_one_moment_has_no_slope() -> None:
     assert slope([1.0], [5.0]) != slope([1.0], [5.0])
+
+
+def test_the_ids_that_are_left_out_are_those_that_a_process_keeps(tmp_path: Path) -> None:
+    """A run that is large enough, once it was looked into; not one that is soon merged."""
+    address = f"sqlite:///{tmp_path / 'state.db'}"
+    engine, kept = open_database(address, sync_commits=False), KeptParts()
+    rows = {"north": numbered(KEPT_FROM), "south": numbered(KEPT_FROM // 2)}
+    with engine.begin() as connection:
+        for model, of in rows.items():
+            Runs(connection).put(model, of, EPOCH, kept_for=timedelta(days=1))
+    with engine.begin() as connection:
+        for model, of in rows.items():
+            assert Runs(connection, kept).find(model, of.high, of.low).known.all()
+        parts = [kept.of(model, run) for model in rows for run in Runs(connection).of(model)]
+    assert ids_in(engine) == sum(len(body) for of in parts for body in of.values()) > 24 * KEPT_FROM
+    engine.dispose()
+
+
+def numbered(size: int) -> Rows:
+    keys = np.arange(size, dtype=np.uint64)
+    return Rows(keys << np.uint64(40), keys, np.zeros(size, np.int64), np.full(size, NO_MARK))

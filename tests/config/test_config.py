@@ -390,3 +390,12 @@ def test_the_command_prints_the_schema() -> None:
     for _, inner in schema_keys(SCHEMA):
         if "default" in inner:
             VALIDATOR.evolve(schema={**inner, "$defs": SCHEMA["$defs"]}).validate(inner["default"])
+
+
+def test_the_table_of_keys_is_made_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes several times as long as a file to be checked by it."""
+    path = tmp_path / "driftline.yaml"
+    path.write_text("models: {churn: {columns: {prediction: said}, reference: {path: reference.parquet}}}")
+    load(path)
+    monkeypatch.setattr("driftline.config.strict_yaml.kinds.type_info", None)
+    assert list(load(path).models) == ["churn"]

@@ -232,7 +232,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows make several runs and parts."""
     monkeypatch.setattr(runs, "FULL", 4)
     monkeypatch.setattr(runs, "PART_ROWS", 2)
-    monkeypatch.setattr(runs, "_KEPT_FROM", 0)
+    monkeypatch.setattr(runs, "KEPT_FROM", 0)
 
 
 def early(id: str, *said: str) -> list[Label]:

@@ -75,7 +75,7 @@ def test_they_know_what_a_dictionary_knows_and_forget_nothing_too_early(state: S
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "FULL", 8)
         patch.setattr(runs, "PART_ROWS", 2)
-        patch.setattr(runs, "_KEPT_FROM", 0)
+        patch.setattr(runs, "KEPT_FROM", 0)
         for step in [*steps, 0]:
             with state.work() as work:
                 if isinstance(step, int):
@@ -171,7 +171,7 @@ def _packed(label: str | float | None) -> bytes | None:
 
 def test_few_ids_are_looked_up_in_few_parts(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(runs, "_KEPT_FROM", 0)
+    monkeypatch.setattr(runs, "KEPT_FROM", 0)
     size = 20 * PART_ROWS
     with state.work() as work:
         known = Runs(work.connection)
@@ -240,7 +240,7 @@ def test_what_is_kept_of_runs_is_bounded_and_no_longer_kept_than_they_are_there(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "PART_ROWS", PART_ROWS)
-    monkeypatch.setattr(runs, "_KEPT_FROM", 0)
+    monkeypatch.setattr(runs, "KEPT_FROM", 0)
     kept, body = KeptParts(3 * 24 * PART_ROWS), 24 * PART_ROWS
     with state.work() as work:
         Runs(work.connection).put("m", rows_of(range(8 * PART_ROWS)), NOON, kept_for=DAY)
@@ -259,7 +259,7 @@ def test_what_is_kept_of_runs_is_bounded_and_no_longer_kept_than_they_are_there(
 
 
 def test_nothing_is_kept_of_a_model_that_is_let_go(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_KEPT_FROM", 0)
+    monkeypatch.setattr(runs, "KEPT_FROM", 0)
     with state.work() as work:
         put_known(work, "m", {"a": (NOON, "yes")})
     statements = []

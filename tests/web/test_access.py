@@ -389,12 +389,18 @@ def test_a_proxy_is_believed_from_its_own_address_only(service: Service, tokens:
 
 
 class _Beyond:
-    """A socket that is bound beyond this machine; nobody listens on it."""
+    """A socket that is bound beyond this machine, or to an address; nobody listens on it."""
+
+    def __init__(self, address: str = "0.0.0.0") -> None:
+        self._address = address
 
     def getsockname(self) -> tuple[str, int]:
-        return "0.0.0.0", 80
+        return self._address, 80
 
     def listen(self, backlog: int) -> None:
+        pass
+
+    def close(self) -> None:
         pass
 
 
@@ -410,6 +416,25 @@ def test_beyond_loopback_an_admin_is_needed_and_a_token_always(tmp_path: Path) -
     assert client.get("/api/v1/models", headers=bearer(made.strip())).status_code == 200
     assert client.get("/api/v1/models", headers={"Host": "evil.example"}).status_code == 421
     assert any("in clear" in line for line in told)
+    server._service.stop()
+
+
+@pytest.mark.parametrize("refused", ["driftline.web.server.BoundedServer", "driftline.service.jobs.Job.start"])
+def test_a_server_that_cannot_begin_leaves_its_folder_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """At once, not only when it is collected as garbage."""
+    config = load(write_config(tmp_path))
+
+    def refuse(*_: object) -> None:
+        raise ChildProcessError("not today")
+
+    monkeypatch.setattr(refused, refuse)
+    monkeypatch.setattr("driftline.web.server._SIGNALS", ())
+    with pytest.raises(ChildProcessError) as kept:
+        Server(config, _Beyond("127.0.0.1"), print).run()  # type: ignore[arg-type]
+    Service(config).stop()
+    assert kept.traceback  # which holds what had begun
 
 
 def driftline(folder: Path, *words: str, code: int = 0) -> str:

@@ -9,9 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec import inspect as kinds
-
 from driftline.access.options import Auth, AuthSection, Proxy, TlsFiles, TlsSection
 from driftline.alerts.options import NotifyConfig
 from driftline.config.checking import Checker
@@ -20,7 +17,7 @@ from driftline.config.models import model_of
 from driftline.config.receivers import receivers_of
 from driftline.config.retraining import retraining_of
 from driftline.config.schema import DEFAULT_FOLDER, FileSection
-from driftline.config.strict_yaml import Key, Reader, SourceFile, check_keys, shown
+from driftline.config.strict_yaml import Key, Reader, SourceFile, section_of, shown
 from driftline.environment import is_named
 from driftline.errors import UsageError
 from driftline.events import class_name
@@ -113,8 +110,7 @@ def parse(text: str, path: Path) -> Config:
     """Read a configuration from text; ``path`` is for messages, and its folder for relative paths."""
     file = SourceFile(path)
     plain = Reader(file, _class_name_at).read(text)
-    check_keys(file, plain, kinds.type_info(FileSection))
-    return _build(Checker(file), msgspec.convert(plain, FileSection))
+    return _build(Checker(file), section_of(file, plain, FileSection))
 
 
 def _class_name_at(key: Key, value: Any) -> str | None:

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from msgspec import inspect as kinds
 
 from driftline.config.load import Config, load, read_text
-from driftline.config.strict_yaml import Reader, SourceFile, check_keys
+from driftline.config.strict_yaml import Reader, SourceFile, section_of
 from driftline.errors import DriftlineError
 from driftline.fields import Text
 from driftline.monitoring.rule_tests import RuleTestResult, RuleTestResults, RuleTestSection, run_rule_test
@@ -34,8 +33,7 @@ class RuleTests:
     def __init__(self, path: Path, config: Path | None = None) -> None:
         self._file = SourceFile(path)
         plain = Reader(self._file).read(read_text(path, "write one; `driftline test` runs it"))
-        check_keys(self._file, plain, kinds.type_info(RuleTestsSection))
-        section = msgspec.convert(plain, RuleTestsSection)
+        section = section_of(self._file, plain, RuleTestsSection)
         self.tests = tuple(section.tests)
         self._config: Config = load(config if config is not None else path.parent / section.config)
 

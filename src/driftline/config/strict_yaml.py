@@ -1,24 +1,27 @@
 """YAML read strictly: every mistake has its file, line and key, and nothing in the text is ever executed.
 
-`Reader` turns a text into plain values and remembers the line of each key; `check` holds them against a table of
+`Reader` turns a text into plain values and remembers the line of each key; `section_of` holds them against a table of
 keys (msgspec structs). What the values mean is not known here.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
 from msgspec import inspect as kinds
 
 from driftline.errors import ConfigError, did_you_mean
 from driftline.text.numbers import exact
 
+Section = TypeVar("Section", bound=msgspec.Struct)
 Key = tuple[str, ...]
 """Where a value stands: the names and indices that lead to it."""
 
@@ -165,7 +168,19 @@ def _line(node: yaml.Node) -> int:
 # ---- plain values against the table of keys ----------------------------------------------------------------
 
 
-def check_keys(
+def section_of(file: SourceFile, plain: Mapping[str, Any], section: type[Section]) -> Section:
+    """Return plain values as the table of keys has them; raise `ConfigError` for the first that is not what it says."""
+    _check_keys(file, plain, _table_of(section))
+    return msgspec.convert(plain, section)
+
+
+@functools.cache
+def _table_of(section: type[msgspec.Struct]) -> kinds.Type:
+    """The table of keys, which takes several times as long to make as a file to be checked by it."""
+    return kinds.type_info(section)
+
+
+def _check_keys(
     file: SourceFile,
     value: Any,
     kind: kinds.Type,
@@ -180,15 +195,15 @@ def check_keys(
         _check_names(file, value, kind, key)
         for one in kind.fields:
             if one.encode_name in value:
-                check_keys(file, value[one.encode_name], one.type, (*key, one.encode_name), one)
+                _check_keys(file, value[one.encode_name], one.type, (*key, one.encode_name), one)
     elif isinstance(kind, kinds.DictType):
         for name, inner in value.items():
             if not _fits(name, kind.key_type):
                 raise file.error((*key, name), f"a name is {_words(kind.key_type)}; rename it")
-            check_keys(file, inner, kind.value_type, (*key, name))
+            _check_keys(file, inner, kind.value_type, (*key, name))
     elif isinstance(kind, kinds.ListType):
         for index, inner in enumerate(value):
-            check_keys(file, inner, kind.item_type, (*key, str(index)))
+            _check_keys(file, inner, kind.item_type, (*key, str(index)))
 
 
 def _alternative(value: Any, kind: kinds.Type) -> kinds.Type:

@@ -69,8 +69,11 @@ class Job:
             self._bell.set()
 
     def join(self) -> None:
-        """Wait for the end, after ``stopping`` was set and the job was rung; not of a job that is not waited for."""
-        if not self._thread.daemon:
+        """Wait for the end, after ``stopping`` was set and the job was rung; not of a job that is not waited for.
+
+        One that was never started has ended.
+        """
+        if not self._thread.daemon and self._thread.ident is not None:
             self._thread.join()
 
     def _run(self) -> None:

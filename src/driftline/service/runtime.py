@@ -271,11 +271,11 @@ class Service:
     def stop(self) -> None:
         """End the worker after the batch it is at; what waits in inbox and outbox is done after the next start."""
         self._stopping.set()
-        for job in self._jobs:
-            job.ring()
-        for job in self._jobs:
-            job.join()
-        self._lock.close()
+        with self._lock:
+            for job in self._jobs:
+                job.ring()
+            for job in self._jobs:
+                job.join()
 
 
 def _lock(storage: Path, *, shared: bool) -> IO[str]:

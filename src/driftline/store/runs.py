@@ -40,8 +40,8 @@ PART_ROWS = 2**15
 _GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
 _SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
 _WRITTEN_AT_ONCE = 8  # parts
-_KEPT_BYTES = 96 * 2**20
-_KEPT_FROM = FULL // 4  # rows of a run that is worth keeping: a smaller one is soon merged
+KEPT_BYTES = 96 * 2**20
+KEPT_FROM = FULL // 4  # rows of a run that is worth keeping: a smaller one is soon merged
 _WORD_BITS = np.uint64(64)
 
 
@@ -84,7 +84,7 @@ class KeptParts:
     What one process keeps of all models is at most ``most_bytes``.
     """
 
-    def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
+    def __init__(self, most_bytes: int = KEPT_BYTES) -> None:
         self._most, self._size, self._lock = most_bytes, 0, threading.Lock()
         self._parts: dict[str, dict[tuple[int, int], dict[int, bytes]]] = {}  # by model, run and part
 
@@ -233,7 +233,7 @@ class Runs:
         for part, body in self._read(run, missing):
             if part in wanted:
                 yield wanted[part], _rows_of(body)
-            if self._kept is not None and run.rows >= _KEPT_FROM:
+            if self._kept is not None and run.rows >= KEPT_FROM:
                 self._kept.keep(model, run, part, body)
 
     def _wanted(self, run: Run, high: Words, left: npt.NDArray[np.intp]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 
 from driftline import clock
@@ -77,16 +78,19 @@ class Server:
         self._listener = listener
         self._told_to_stop: float | None = None
         self._stop_within = stop_within
-        if not is_local:
-            self._require_admin()
-        https = config.tls is not None
-        secure = https or config.url.startswith("https://")
-        gate = Gate(self._service.state, config.auth, required=config.auth.required or not is_local, secure=secure)
-        create = create_app if role.answers else create_small_app
-        hosts = Hosts.of(config.hosts, config.url, any_address=not is_local)
-        app = numbered(guarded(create(self._service, gate), hosts))
-        self._uvicorn = BoundedServer(app, config.limits, config.tls)
-        listener.listen(_BACKLOG)
+        with ExitStack() as undo:
+            undo.callback(self._service.stop)  # whoever mends what is wrong may start again
+            if not is_local:
+                self._require_admin()
+            https = config.tls is not None
+            secure = https or config.url.startswith("https://")
+            gate = Gate(self._service.state, config.auth, required=config.auth.required or not is_local, secure=secure)
+            create = create_app if role.answers else create_small_app
+            hosts = Hosts.of(config.hosts, config.url, any_address=not is_local)
+            app = numbered(guarded(create(self._service, gate), hosts))
+            self._uvicorn = BoundedServer(app, config.limits, config.tls)
+            listener.listen(_BACKLOG)
+            undo.pop_all()
         scheme = "https" if https else "http"
         self.address = self._service.address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         if not is_local and not secure:
@@ -97,7 +101,6 @@ class Server:
         with self._service.state.read() as read:
             if has_admin(read, clock.now()):
                 return
-        self._service.stop()
         raise UsageError(
             "a host other than loopback needs tokens, and there is none for an administrator yet; create one: "
             "driftline token create NAME --role admin"
@@ -114,10 +117,10 @@ class Server:
             for number in _SIGNALS:
                 signal.signal(number, self._stop_by_signal)
         answer_soon()
-        self._service.start()
-        if self._service.role.answers:  # beside the first requests: it takes a fifth of a second
-            threading.Thread(target=compile_templates, name="driftline-templates", daemon=True).start()
         try:
+            self._service.start()
+            if self._service.role.answers:  # beside the first requests: it takes a fifth of a second
+                threading.Thread(target=compile_templates, name="driftline-templates", daemon=True).start()
             self._uvicorn.run(sockets=[self._listener])
         finally:
             self._listener.close()

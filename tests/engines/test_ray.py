@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ LAYOUT = layout()
 
 @pytest.fixture(scope="module", autouse=True)
 def started() -> Iterator[None]:
-    os.environ.update(RAY_raylet_start_wait_time_s="600")  # this machine may be busy
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield

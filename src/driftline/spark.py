@@ -119,8 +119,8 @@ def _functions() -> Any:
         from pyspark.sql import functions
     except ImportError as error:
         raise UsageError(
-            f"driftline.spark needs Spark, PyArrow and pandas, and {error.name or 'one of them'} is not installed here; "
-            "run: python -m pip install 'driftline[spark]'"
+            f"driftline.spark needs Spark, PyArrow and pandas, and {error.name or 'one'} is not installed here; run: "
+            "python -m pip install 'driftline[spark]'"
         ) from error
     return functions
 

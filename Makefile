@@ -143,12 +143,13 @@ test-integrations: $(INTEGRATIONS:%=.bench/with-%.stamp) ## run the pages of lib
 			-o addopts= -o filterwarnings= -W ignore $$(grep -l "missing(\"$$name\")" docs/integrations/*.md) || exit 1; done
 
 test-engines: .bench/engines.stamp .bench/executor.stamp ## profiles on Spark, Dask and Ray as they are; needs Java (ARGS="tests/engines/test_dask.py" takes others)
-	PYTHONPATH=src DRIFTLINE_EXECUTOR_PYTHON=$(CURDIR)/.bench/executor/bin/python .bench/engines/bin/python -m pytest \
+	PYTHONPATH=$(CURDIR)/src SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON=$(CURDIR)/.bench/engines/bin/python \
+		DRIFTLINE_EXECUTOR_PYTHON=$(CURDIR)/.bench/executor/bin/python .bench/engines/bin/python -m pytest \
 		-q -p no:cacheprovider -o addopts= -o filterwarnings= -W ignore --import-mode=importlib --timeout=1200 \
 		$(or $(ARGS),tests/engines docs/scale.md docs/integrations/spark.md)
 
 bench-engines: .bench/engines.stamp ## what profiles cost by rows, columns, windows and engine (ARGS="--quick")
-	@PYTHONPATH=src .bench/engines/bin/python -m benchmarks.engines $(ARGS)
+	@PYTHONPATH=$(CURDIR)/src .bench/engines/bin/python -m benchmarks.engines $(ARGS)
 
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

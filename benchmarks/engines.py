@@ -181,6 +181,11 @@ def write(kept: Mapping[str, Mapping[str, Any]]) -> None:
     PICTURE.write_text(draw(kept))
 
 
+def _kept() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return found
+
+
 def main() -> None:
     """Read the arguments; measure, keep and write."""
     parser = argparse.ArgumentParser(description="Measure what profiles cost.")
@@ -188,7 +193,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("rows", "columns", "windows", "merge", "spark"), help="this part alone")
     parser.add_argument("--write", action="store_true", help="put what is kept into docs/scale.md, and measure nothing")
     said = parser.parse_args()
-    kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    kept = _kept()
     if not said.write:
         for job in asked(quick=said.quick):
             if said.only in (None, job.part):
@@ -196,7 +201,7 @@ def main() -> None:
                 sys.stdout.write(f"{job.name}: {json.dumps(found)}\n")
                 sys.stdout.flush()
                 if not said.quick:
-                    kept[job.name] = found
+                    kept = _kept() | {job.name: found}  # another run may have measured something meanwhile
                     KEPT.write_text(json.dumps(kept, indent=1))
     if said.write or not said.quick:
         write(kept)

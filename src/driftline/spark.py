@@ -114,10 +114,13 @@ def _format_of(paths: Sequence[str]) -> str:
 
 def _functions() -> Any:
     try:
+        import pandas  # noqa: F401 – Spark's mapInArrow looks for it here, though not in the executors
+        import pyarrow  # noqa: F401
         from pyspark.sql import functions
     except ImportError as error:
         raise UsageError(
-            "driftline.spark needs Spark, which is not installed here; run: python -m pip install 'driftline[spark]'"
+            f"driftline.spark needs Spark, PyArrow and pandas, and {error.name or 'one'} is not installed here; run: "
+            "python -m pip install 'driftline[spark]'"
         ) from error
     return functions
 

@@ -29,6 +29,7 @@ def session(master: str, python: str = sys.executable, **settings: Any) -> Itera
     builder = SparkSession.builder.master(master).appName("driftline")
     for name, value in (own | {name.replace("_", "."): value for name, value in settings.items()}).items():
         builder = builder.config(name, str(value))
+    before = dict(os.environ)
     os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": python}
     if python != sys.executable:  # those have what is installed there, and nothing of this process
         os.environ.pop("PYTHONPATH", None)
@@ -38,3 +39,5 @@ def session(master: str, python: str = sys.executable, **settings: Any) -> Itera
         yield started
     finally:
         started.stop()
+        os.environ.clear()
+        os.environ |= before

@@ -147,7 +147,7 @@ def _library(name: str, package: str) -> Any:
 def _snapshot_of_duckdb(connection: Any) -> Iterator[None]:
     """A transaction, unless the user is in one: to begin another would abort that."""
     with readable("the database", foreign=True):
-        one, other = (connection.execute("SELECT txid_current()").fetchone() for _ in range(2))
+        one, other = (connection.sql("SELECT txid_current()").fetchall() for _ in range(2))
         if own := one != other:
             connection.begin()
     try:

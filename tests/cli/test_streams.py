@@ -56,6 +56,11 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
     ],
     ("migrate",): [(0, "migrate"), (0, "migrate --json")],
     ("backtest",): [(0, "backtest reference.parquet"), (2, "backtest nothing.parquet"), (1, "backtest served:churn")],
+    ("profile",): [
+        (0, "profile reference.parquet --output profiles.parquet"),
+        (0, "profile reference.parquet --output profiles.parquet --json"),
+        (2, "profile reference.parquet --output rows.csv"),
+    ],
     ("test",): [
         (0, "test good.yaml"),
         (1, "test bad.yaml"),

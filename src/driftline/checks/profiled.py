@@ -68,7 +68,7 @@ def check_profiles(request: Request, task: Task | None, positive: str | None) ->
     types = _types(layout)
     measures = ", ".join(sorted(request.own))
     said = (_LEFT_OUT, *([f"measures of one's own are left out ({measures}): they rest on rows"] if measures else []))
-    timed = replace(layout, columns=replace(layout.columns, id=None, time=_time(layout)))
+    timed = replace(layout, windows=None, columns=replace(layout.columns, id=None, time=_time(layout)))
     floors = request.floors or EffectThresholds()
     comparison = Comparison(timed, before, now, types, types, floors, said)
     return report_of(comparison, layout.schema, {}, "none", Said(task=True, positive=True), request.rules, {})

@@ -16,10 +16,12 @@ import polars as pl
 from driftline.errors import CodecError, DataError, MergeError
 from driftline.events import Window
 from driftline.profiles.by_window import Profiled, by_window, profile_with_segments
+from driftline.profiles.column import NumericColumn
+from driftline.profiles.frame import FEATURE
 from driftline.profiles.layout import Layout, read_rows
 from driftline.profiles.profile import WindowProfile
 from driftline.profiles.segments import SegmentProfiles
-from driftline.sketches import decode, encode
+from driftline.sketches import Grid, decode, encode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,14 +169,20 @@ def from_frame(frame: pl.DataFrame, layout: Layout, name: str = "the table of pr
     """
     if lacking := [one for one in SCHEMA if one not in frame.columns]:
         raise DataError(f"{name} has no column {lacking[0]!r}; `driftline profile` writes {', '.join(SCHEMA)}")
-    try:
-        known = frame.select(pl.col(one).cast(dtype) for one, dtype in SCHEMA.items())
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{name} has other types than `driftline profile` writes: {error}") from error
+    known = pl.DataFrame([_typed(frame[one], dtype, name) for one, dtype in SCHEMA.items()])
     try:
         return ProfileTable.of(_from_row(row, layout, name) for row in known.iter_rows())
     except MergeError as error:
         raise DataError(f"{name} is damaged: {error}") from error
+
+
+def _typed(values: pl.Series, dtype: pl.DataType, name: str) -> pl.Series:
+    try:
+        return values.cast(dtype)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{name} has {values.name} of the type {values.dtype}; `driftline profile` writes {dtype}"
+        ) from error
 
 
 def from_batch(batch: pa.RecordBatch, layout: Layout) -> ProfileTable:
@@ -202,6 +210,10 @@ def _from_row(row: tuple[Any, ...], layout: Layout, name: str) -> tuple[Key, Pro
         parts = SegmentProfiles() if segments is None else decode(segments, SegmentProfiles)
     except CodecError as error:
         raise DataError(f"{where} is damaged, or of a newer release: {error}") from error
+    for column, profile_of in whole.features.columns.items():
+        own = layout.grids.get(FEATURE + column, Grid())
+        if isinstance(profile_of, NumericColumn) and profile_of.sketch.count and profile_of.sketch.grid != own:
+            raise DataError(f"{where} is damaged: it counts {column} on another grid than its layout")
     if (predictions, labelled) != (whole.predictions, whole.labelled):
         raise DataError(
             f"{where} is damaged: it says that it has {predictions} predictions, {labelled} of them labelled, and its "

@@ -20,7 +20,7 @@ from driftline.errors import DataError, UsageError
 from driftline.events import Kind, WindowSpec
 from driftline.profiles import NumericColumn
 from driftline.profiles.layout import Layout
-from driftline.profiles.table import profile_batches
+from driftline.profiles.table import as_frame, from_frame, profile_batches
 from driftline.sketches import Grid
 from driftline.sql import counted, databases
 from driftline.sql import given as given_module
@@ -118,7 +118,12 @@ def test_few_statements(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_sql_cannot_say_is_named(filled: Filled) -> None:
     frame = pl.DataFrame({"words": ["a b c"], "x": [1.0], "id": ["7"]})
     made = layout({"words": Kind.TEXT, "x": Kind.NUMERIC, "id": Kind.CATEGORICAL, "e": Kind.EMBEDDING})
-    found = filled.profile(frame, Layout(made.columns, made.schema, {}, {}, hashed=("id",)))
+    grids = {"feature.x": Grid(), "feature.words/length": Grid(), "feature.words": Grid()}
+    found = filled.profile(frame, Layout(made.columns, made.schema, grids, {}, hashed=("id",)))
+    assert (dict(found.layout.schema.features), dict(found.layout.grids)) == (X, {"feature.x": Grid()})
+    assert found.layout.digest == layout(X, {"feature.x": Grid()}).digest
+    stored = as_frame(found.table, found.layout)
+    assert from_frame(stored, layout(X, {"feature.x": Grid()})) == found.table
     assert {name: reason.split(";")[0] for name, reason in found.left_out.items()} == {
         "e": "the parts of an embedding are made of each row",
         "id": "it is profiled by its keyed hashes, and the key stays here",

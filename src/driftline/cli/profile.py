@@ -109,13 +109,17 @@ def command(
 
 
 def _counted(config: ModelConfig, paths: tuple[str, ...], rows: str | None) -> SqlProfiles:
+    from urllib.parse import urlsplit
 
     from driftline import sql
     from driftline.monitoring.profiling import layout_in_database, require_windows
 
     if len(paths) != 1 or rows is None:
+        raise UsageError("of a database, say its address as PATH, and the table or query as --rows TABLE|SELECT")
+    if urlsplit(paths[0]).password:
         raise UsageError(
-            "of a database, say its address as PATH, and the table or query: --rows TABLE or --rows 'SELECT …'"
+            "the address holds a password, and other people see a command line; put the address into a variable and "
+            "say env:NAME, or the password into PGPASSWORD or ~/.pgpass"
         )
     found = sql.profile(paths[0], rows, layout_in_database(config))
     require_windows(found.table, rows)

@@ -192,6 +192,30 @@ def test_profiles_of_another_configuration_are_refused(inside: Path, capsys: pyt
         assert "profile the rows again with this configuration" in err
 
 
+def test_a_stand_in_for_an_unknown_day_is_no_time(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = pl.read_parquet("rows/2025-03.parquet")
+    stand_ins = [datetime(9999, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)]
+    odd = rows.with_columns(time=pl.concat([pl.Series(stand_ins, dtype=rows["time"].dtype), rows["time"][2:]]))
+    odd.write_parquet("stand-ins.parquet")
+    config = str(write_config(Path("plain.yaml"), alerts={"budget": "none"}))
+    _, out, _ = said(capsys, "profile", "stand-ins.parquet", "--output", "stood-in.parquet", "--json")
+    assert json.loads(out)["without_time"] == 2
+    of_rows = said(capsys, "backtest", "stand-ins.parquet", "--config", config, "--json")
+    assert of_rows[0] == 0
+    assert said(capsys, "backtest", "stood-in.parquet", "--config", config, "--json") == of_rows
+    odd.write_parquet("reference-with-them.parquet")
+    config = str(write_config(Path("plain.yaml"), reference={"path": "reference-with-them.parquet"}))
+    assert said(capsys, "backtest", "stand-ins.parquet", "--config", config)[0] in (0, 1)
+
+
+def test_a_table_of_profiles_is_no_reference(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "profile", "rows/2025-03.parquet", "--output", "march.parquet")
+    config = str(write_config(Path("plain.yaml"), reference={"path": "march.parquet"}))
+    code, _, err = said(capsys, "backtest", "whole.parquet", "--config", config)
+    assert code == 2
+    assert "march.parquet is a table of profiles; a reference is a file of the rows themselves" in err
+
+
 def test_own_measures_are_left_out_with_a_note(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "profile", "rows/2025-03.parquet", "--output", "march.parquet")
     Path("costs.py").write_text("def cost(rows):\n    return 1.0\n")

@@ -22,6 +22,7 @@ from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import with_segments
 from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import Reference, canonical, infer_schema
+from driftline.profiles.by_window import in_calendar
 from driftline.profiles.reading import read_as_served
 from driftline.rules import Rule
 from driftline.rules.backtest import BUDGET
@@ -29,6 +30,7 @@ from driftline.rules.rule import difference
 from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import whole
+from driftline.sources.profiled import is_profiles
 from driftline.sources.rows import head_rows
 from driftline.statistics.drift import EffectThresholds
 from driftline.store.blobs import Blobs, place_of
@@ -237,6 +239,8 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     Raises `DataError` and `ConfigError` for a reference that shows nothing.
     """
     columns = config.columns
+    if is_profiles(config.reference):
+        raise DataError(f"{config.reference} is a table of profiles; a reference is a file of the rows themselves")
     rows = rows_as_served(config.reference, config)
     if not rows.height:
         raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
@@ -256,6 +260,8 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
         require_flag(config.name, config.calendar_column, schema)
     season_timezone = config.window.timezone if config.season == "yearly" else None
     known = canonical(rows, columns, schema)
+    if "time" in known.columns:
+        known = known.with_columns(in_calendar(known["time"]))
     reference = Reference.of(known, schema, season_timezone=season_timezone)
     schema = with_segments(schema, config, rows, known)
     return schema, reference.with_segments(known, schema) if schema.segments else reference, known

@@ -18,7 +18,7 @@ from driftline.monitoring.own import functions_on
 from driftline.monitoring.segments import profile, stored_profiles
 from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import WindowProfile, canonical
-from driftline.profiles.by_window import Profiled, by_window
+from driftline.profiles.by_window import Profiled, by_window, in_calendar
 from driftline.profiles.segments import SegmentProfiles
 from driftline.profiles.table import ProfileTable
 from driftline.rules import JudgedWindow
@@ -60,7 +60,11 @@ def replay_rows(
     known = canonical(rows, columns, setup.schema)
     if "version" not in known.columns:
         known = known.with_columns(version=pl.lit("", pl.String))
-    known = known.filter(pl.col("time").is_not_null()).with_columns(pl.col("version").fill_null(""))
+    known = (
+        known.with_columns(in_calendar(known["time"]))
+        .filter(pl.col("time").is_not_null())
+        .with_columns(pl.col("version").fill_null(""))
+    )
     labelled = "label" in known.columns and known["label"].null_count() < known.height
     parts = sorted(by_window(known, setup.config.window).items(), key=lambda part: (part[0][0].start, part[0][1]))
     windows = [(window, list(group)) for window, group in groupby(parts, key=lambda part: part[0][0])]

@@ -17,6 +17,7 @@ from driftline.profiles.segments import SegmentProfiles, profile_segments
 from driftline.sketches import Grid
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_YEAR, _LAST_YEAR = 1000, 8999
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -37,6 +38,15 @@ def profile_with_segments(
     """Profile canonical rows, shape (n, columns), and the segments that the schema tells apart."""
     segments = profile_segments(rows, schema, grids) if schema.segments else SegmentProfiles()
     return Profiled(profile_rows(rows, schema, grids, anchors), segments)
+
+
+def in_calendar(times: pl.Series) -> pl.Series:
+    """Return times in UTC with null for those outside the years 1000 to 8999, such as 9999-12-31 for an unknown day.
+
+    Around them the calendar has no windows.
+    """
+    seen = times.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR).fill_null(False)
+    return times if seen.all() else times.set(~seen, None)
 
 
 def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], pl.DataFrame]:

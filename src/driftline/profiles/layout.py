@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from driftline.errors import DataError, UsageError
 from driftline.events import Kind, Schema, Task, WindowSpec
 from driftline.profiles.alike import NAMED
+from driftline.profiles.by_window import in_calendar
 from driftline.profiles.columns import Columns
 from driftline.profiles.frame import canonical, names_of, score_columns, typed_values
 from driftline.profiles.missing import without_missing
@@ -42,7 +43,6 @@ _CODES = ("names", "numbers", "truths")
 _UNIT_LENGTH = 32
 _REAL, _ENDING_ZEROS = r"^[+-]?\d+\.\d*$", r"\.0*$|(\.\d*[1-9])0+$"
 _ISO, _EPOCHS = TimeStyle("year"), TimeStyle("numbers")
-_FIRST_YEAR, _LAST_YEAR = 1000, 8999
 _DIGEST = 32
 
 
@@ -183,9 +183,7 @@ def _read(values: pl.Series, layout: Layout, reading: Reading) -> pl.Series:
 
 def _times(values: pl.Series, missing: tuple[str, ...], reading: Reading) -> pl.Series:
     plain = _plain(without_missing(values, missing))
-    times = read_times(plain, reading.times if plain.dtype == pl.String else reading.epochs)
-    seen = times.dt.year().is_between(_FIRST_YEAR, _LAST_YEAR).fill_null(False)
-    return times if seen.all() else times.set(~seen, None)
+    return in_calendar(read_times(plain, reading.times if plain.dtype == pl.String else reading.epochs))
 
 
 def _plain(values: pl.Series) -> pl.Series:

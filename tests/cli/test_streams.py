@@ -60,6 +60,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (0, "profile reference.parquet --output profiles.parquet"),
         (0, "profile reference.parquet --output profiles.parquet --json"),
         (2, "profile reference.parquet --output rows.csv"),
+        (2, "profile nowhere:rows --engine sql --rows scored --output profiles.parquet"),
     ],
     ("test",): [
         (0, "test good.yaml"),

@@ -11,6 +11,7 @@ import click
 
 from driftline.cli.main import OK
 from driftline.cli.streams import print_json
+from driftline.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from driftline.monitoring.options import ModelConfig
     from driftline.profiles.layout import Layout
     from driftline.profiles.table import ProfileTable
+    from driftline.sql import SqlProfiles
 
-ENGINES = ("local", "spark")
+ENGINES = ("local", "spark", "sql")
 
 
 @click.command("profile")
@@ -46,15 +48,25 @@ ENGINES = ("local", "spark")
     type=click.Choice(ENGINES),
     default="local",
     show_default=True,
-    help="Who reads the rows: local (this machine, all cores) or spark.",
+    help="Who reads the rows: local (this machine, all cores), spark, or sql (the database in which they are).",
+)
+@click.option(
+    "--rows", metavar="TABLE|SELECT", help="For sql: the table, or a query; PATH is then the address of the database."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 def command(
-    paths: tuple[str, ...], config_path: Path, model: str | None, output: str, engine: str, as_json: bool
+    paths: tuple[str, ...],
+    config_path: Path,
+    model: str | None,
+    output: str,
+    engine: str,
+    rows: str | None,
+    as_json: bool,
 ) -> int:
     """Profile a history by window, where it lies, for `driftline check` and `backtest`.
 
-    PATH is a file, folder or pattern of rows, a table of Delta Lake, or an address such as s3://bucket/rows.parquet.
+    PATH is a file, folder or pattern of rows, a table of Delta Lake, or an address such as s3://bucket/rows.parquet;
+    with --engine sql, duckdb:FILE, postgresql://HOST/DATABASE or env:NAME.
     Every window and version becomes one row of --output, a few kilobytes, which check and backtest read like any
     history. Tables of several months are read together, as 'profiles/*.parquet'. Exits with 0, or 2 when the input
     cannot be used.
@@ -71,19 +83,47 @@ def command(
     config = chosen(load(config_path).models, model, config_path)
     require_free(output)
     with progress("profiling") as told:
-        table, layout = _profiled(engine, config, paths, told)
+        if engine == "sql":
+            counted = _counted(config, paths, rows)
+            table, layout, left_out = counted.table, counted.layout, counted.left_out
+        elif rows is not None:
+            raise UsageError("--rows names a table or query of a database; it goes with --engine sql")
+        else:
+            left_out = {}
+            table, layout = _profiled(engine, config, paths, told)
     release = importlib.metadata.version("driftline")
     written = write_profiles(stored_frame(table, layout, config.name, release), output)
     summary = summary_of(table)
     if as_json:
         document: dict[str, Any] = {"model": config.name, "output": output, "engine": engine, **summary._asdict()}
+        document |= {"left_out": dict(left_out)} if engine == "sql" else {}
         for end in ("start", "end"):
             document[end] = None if document[end] is None else document[end].isoformat()
         print_json(json.dumps(document | {"bytes": written, "seconds": round(monotonic_seconds() - began, 3)}))
     else:
         for line in summary.lines(output, written, monotonic_seconds() - began):
             click.echo(line)
+        for name, reason in left_out.items():
+            click.echo(f"left out: {name}, because {reason}")
     return OK
+
+
+def _counted(config: ModelConfig, paths: tuple[str, ...], rows: str | None) -> SqlProfiles:
+    from urllib.parse import urlsplit
+
+    from driftline import sql
+    from driftline.monitoring.profiling import layout_in_database, require_windows
+
+    if len(paths) != 1 or rows is None:
+        raise UsageError("of a database, say its address as PATH, and the table or query as --rows TABLE|SELECT")
+    if urlsplit(paths[0]).password:
+        raise UsageError(
+            "the address holds a password, and other people see a command line; put the address into a variable and "
+            "say env:NAME, or the password into PGPASSWORD or ~/.pgpass"
+        )
+    found = sql.profile(paths[0], rows, layout_in_database(config))
+    require_windows(found.table, rows)
+    return found
 
 
 def _profiled(

@@ -58,6 +58,12 @@ def layout_of_history(config: ModelConfig, paths: Sequence[str]) -> Layout:
     return _layout(config, sources)
 
 
+def layout_in_database(config: ModelConfig) -> Layout:
+    """Return the layout of rows in a database, whose types leave nothing open."""
+    _require_times(config)
+    return _layout(config, [])
+
+
 def _layout(config: ModelConfig, sources: Sequence[Rows]) -> Layout:
     schema, reference, _ = read_reference(config)
     setup = ModelSetup(config, schema, reference)

@@ -22,6 +22,8 @@ from driftline.sql.dialects import Numbers, cells, number, values
 from driftline.sql.given import NUMBERS, Answer, Given
 from driftline.sql.near import columns_of_cells, near_of
 
+_A = {Kind.TEXT: "a text", Kind.DATETIME: "a time", Kind.EMBEDDING: "an embedding"}
+
 
 class Part(NamedTuple):
     """A column of a profile: its ``name`` there, the ``column`` of the rows that it is made of, and its kind.
@@ -57,7 +59,7 @@ def parts_of(layout: Layout) -> list[Part]:
 def problem_of(part: Part, given: Given) -> str | None:
     """Return why SQL cannot count a column as rows are counted, in words; None if it can."""
     if part.kind not in (Kind.NUMERIC, Kind.CATEGORICAL):
-        return f"the parts of a {part.kind} column are made of each row; SQL has no words for them"
+        return f"the parts of {_A[part.kind]} are made of each row; SQL has no words for them"
     if part.column in given.layout.hashed:
         return "it is profiled by its keyed hashes, and the key stays here"
     if part.kind is Kind.NUMERIC and part.column in given.types and given.kind(part.column) == "decimal":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from driftline.profiles import Profile, WindowProfile
 from driftline.profiles.by_window import Profiled
 from driftline.profiles.column import Column
+from driftline.profiles.frame import FEATURE
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import Key, ProfileTable
 from driftline.sql.columns import Part, parts_of, problem_of, profile_column
@@ -17,10 +20,15 @@ from driftline.sql.judged import is_judged, problem_of_judging, profile_judged
 
 
 class SqlProfiles(NamedTuple):
-    """The profiles of rows by window and version, and what is not in them: by column or part, the reason in words."""
+    """The profiles of rows by window and version, and what is not in them: by column or part, the reason in words.
+
+    ``layout`` is the one that they were asked for without the features and segments left out: with it they are stored,
+    and to be compared with profiles that have the same.
+    """
 
     table: ProfileTable
     left_out: Mapping[str, str]
+    layout: Layout
 
 
 def profile(connection: Any, rows: str, layout: Layout) -> SqlProfiles:
@@ -56,7 +64,29 @@ def _profiles(given: Given) -> SqlProfiles:
         left_out |= {"performance": problem} if is_judged(given.layout) else {}
         left_out |= {"segments": problem} if given.layout.schema.segments else {}
     parts = ((key, _together(key, count, columns, judged.get(key, Profiled()))) for key, count in counts.items())
-    return SqlProfiles(ProfileTable.of(parts), dict(sorted(left_out.items())))
+    return SqlProfiles(ProfileTable.of(parts), dict(sorted(left_out.items())), _without(given.layout, left_out))
+
+
+def _without(layout: Layout, left_out: Mapping[str, str]) -> Layout:
+    """The layout without features and segments that were left out."""
+    schema = layout.schema
+    gone = {name for name in schema.inputs if name in left_out}
+    if not gone and "segments" not in left_out:
+        return layout
+    kept = replace(
+        schema,
+        features={name: kind for name, kind in schema.features.items() if name not in gone},
+        segments={} if "segments" in left_out else schema.segments,
+        cluster=None if schema.cluster in gone else schema.cluster,
+    )
+    grids = {name: grid for name, grid in layout.grids.items() if not _is_of(name, gone)}
+    anchors = {name: anchor for name, anchor in layout.anchors.items() if not _is_of(name, gone)}
+    return replace(layout, schema=kept, grids=grids, anchors=anchors)
+
+
+def _is_of(grid: str, features: Collection[str]) -> bool:
+    """Whether a grid or anchor is that of a feature, or of a part of it."""
+    return any(grid == FEATURE + name or grid.startswith(f"{FEATURE}{name}/") for name in features)
 
 
 def _together(key: Key, rows: int, columns: Mapping[Part, Mapping[Key, Column]], judged: Profiled) -> Profiled:

@@ -1,0 +1,1 @@
+"""Profiles that are counted inside a database."""

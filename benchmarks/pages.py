@@ -137,12 +137,19 @@ def _insert(file: Path, names: Sequence[str], summaries: Sequence[WindowSummary]
 
 
 def _moved(summary: WindowSummary, by: float) -> WindowSummary:
-    """Return a summary with measures: the rows of this history have no labels."""
+    """Return a summary with measures and labels that came late: the rows of this history have no labels."""
     seen = {
         name: MeasureView(value - by, value - by - 0.04, value - by + 0.03, 1200) for name, value in _MEASURES.items()
     }
     coverage = msgspec.structs.replace(summary.coverage, value=1.0 - by)
-    return msgspec.structs.replace(summary, performance=seen, coverage=coverage)
+    late = ((86_400, summary.predictions // 2), (3 * 86_400, summary.predictions - summary.predictions // 2))
+    return msgspec.structs.replace(
+        summary,
+        performance=seen,
+        coverage=coverage,
+        labelled=summary.predictions,
+        label_delays=tuple(one for one in late if one[1]),
+    )
 
 
 def _fire(database: sqlite3.Connection, names: Sequence[str]) -> None:

@@ -99,7 +99,7 @@ def test_half_and_nine_tenths_are_of_the_labels_that_come() -> None:
     shown = delay_shown(found)
     assert shown.words == (
         "Half of the labels come within 1 day, nine of ten within 3 days. "
-        "Of 10 predictions that are at least 60 days old, 10 % had no label by then."
+        "Of 300 predictions that are at least 3 days old, 10 % had no label by then."
     )
     assert (shown.first, shown.last) == ("18 hours", "3 days")
     assert "<svg" in shown.drawing and "Without a label" in shown.drawing

@@ -174,6 +174,12 @@ def test_a_feature_is_compared_with_the_reference_in_the_newest_judged_window(se
     ]
 
 
+def test_the_share_outside_of_the_range_is_kept_of_each_window(service: Service) -> None:
+    history = service.views.feature(MODEL, "age").history
+    shares = [one.drift["age"].unseen for one in history]
+    assert [share is not None and share > 0.9 for share in shares] == [False] * 4 + [True] * 2
+
+
 def test_a_feature_is_compared_in_any_two_windows(service: Service) -> None:
     still = service.views.feature(MODEL, "age", window=START + DAY, against=START)
     assert still.compared is not None and not still.compared.drifted and still.versions == ()

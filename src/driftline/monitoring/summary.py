@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from driftline.events import ALL_VERSIONS, Segment, Slice, Window
+from driftline.events import ALL_VERSIONS, Kind, Segment, Slice, Window
 from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.profiles.naive import Naive
@@ -42,7 +42,11 @@ class MeasureView(msgspec.Struct, frozen=True):
 
 
 class DriftView(msgspec.Struct, frozen=True):
-    """How far a column is from the reference; ``changes`` in words, the largest first."""
+    """How far a column is from the reference; ``changes`` in words, the largest first.
+
+    ``unseen`` is the share of the rows whose category the reference did not have, or whose number is outside its range;
+    None for other columns, for what could not be compared, and of a release that did not keep it.
+    """
 
     measure: str
     value: float | None
@@ -53,6 +57,7 @@ class DriftView(msgspec.Struct, frozen=True):
     changes: tuple[str, ...]
     missing_reference: float | None
     missing_current: float | None
+    unseen: float | None = None
 
     @property
     def beyond_chance(self) -> float | None:
@@ -258,4 +263,11 @@ def _drift_view(drift: ColumnDrift) -> DriftView:
         changes=tuple(drift.changes),
         missing_reference=drift.missing_reference,
         missing_current=drift.missing_current,
+        unseen=_unseen(drift),
     )
+
+
+def _unseen(drift: ColumnDrift) -> float | None:
+    if drift.value is None:
+        return None
+    return drift.unseen if drift.kind == Kind.CATEGORICAL.value else drift.out_of_range

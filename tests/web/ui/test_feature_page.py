@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -50,6 +51,38 @@ class WithFeature(Fake):
     ) -> FeatureView:
         """As `Views.feature`."""
         return self.made
+
+
+def with_unseen(views: WithFeature, *shares: float | None) -> WithFeature:
+    """Give the windows these shares of rows that the reference has none like."""
+    history = views.made.history
+    views.made = dataclasses.replace(
+        views.made,
+        history=tuple(
+            replace(one, drift={"sky": replace(one.drift["sky"], unseen=share)})
+            for one, share in zip(history, shares, strict=True)
+        ),
+    )
+    return views
+
+
+def test_unseen_categories_are_drawn_over_time_where_windows_know_them() -> None:
+    made = WithFeature(categories("a", "b"), categories("a", "c"))
+    assert "Unseen categories" not in shown(made).words
+    seen = shown(with_unseen(made, None, 0.005, 0.5))
+    words = plain(seen.words)
+    assert "Unseen categories" in words and "Newest 50 %, at most 50 % in categories that the reference" in words
+    assert "threshold 1.0 %" in words
+    labels = [one["aria-label"] for one in seen.having("aria-label", "tabindex")]
+    drawn = [one for one in labels if "in categories that" in one]
+    assert len(drawn) == 2 and "0.5 % in categories that the reference did not have" in drawn[0]
+
+
+def test_numbers_outside_of_the_range_are_drawn_without_a_threshold() -> None:
+    made = with_unseen(WithFeature(categories("a"), categories("a")), 0.0, 0.1, 0.2)
+    made.made = dataclasses.replace(made.made, kind="numeric")
+    words = plain(shown(made).words)
+    assert "Outside the reference's range" in words and "threshold 1.0 %" not in words
 
 
 def shown(views: WithFeature, name: str = "sky") -> Elements:

@@ -56,6 +56,6 @@ def _words(view: LabelDelayView) -> str:
     come = f"Half of the labels come {within[0]}, nine of ten {within[-1]}."
     if len(within) == 1:
         come = f"Nine of ten labels come {within[0]}."
-    oldest = view.unlabelled[-1]
-    rest = f"Of {count(oldest.predictions)} predictions that are at least {length(oldest.age_seconds)} old"
-    return f"{come} {rest}, {percent(oldest.share)} had no label by then."
+    last = _told(view.unlabelled)[-1]
+    rest = f"Of {count(last.predictions)} predictions that are at least {length(last.age_seconds)} old"
+    return f"{come} {rest}, {percent(last.share)} had no label by then."

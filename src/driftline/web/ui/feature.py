@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from driftline.charts.distributions import over_categories, over_numbers
 from driftline.errors import UnknownNameError, UsageError
+from driftline.events import Kind
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView
 from driftline.profiles import Column, NumericColumn
@@ -23,7 +24,7 @@ from driftline.text.moments import page_span, read_moment
 from driftline.text.numbers import NOTHING, count, exact, number_or_nothing, percent, percent_or_nothing, percents
 from driftline.views.features import FeatureView, FeatureWindow, OfVersion, Side
 from driftline.web.ui.rendering import Render, refused
-from driftline.web.ui.series import Chart, distance_chart, missing_chart
+from driftline.web.ui.series import Chart, distance_chart, missing_chart, unseen_chart
 
 REFERENCE = "reference"
 _DISTANCES = {
@@ -110,7 +111,8 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
         distances=_distances(found.compared),
         distance_words=_DISTANCES,
         versions=[_version(one) for one in found.versions],
-        charts=[*_charts(found, zone)],
+        charts=[*_charts(found, config, zone)],
+        tells_apart=feature in config.columns.segments,
     )
 
 
@@ -231,8 +233,11 @@ def _version(one: OfVersion) -> tuple[str, int, str, str, str]:
 # ---- over time ------------------------------------------------------------------------------------------------------
 
 
-def _charts(found: FeatureView, zone: ZoneInfo) -> Iterator[Chart]:
+def _charts(found: FeatureView, config: ModelConfig, zone: ZoneInfo) -> Iterator[Chart]:
     history = [(one, one.drift[found.feature]) for one in found.history if found.feature in one.drift]
     if history:
         yield distance_chart(history, zone)
         yield missing_chart(history, zone)
+        categories = found.kind == Kind.CATEGORICAL.value
+        if (unseen := unseen_chart(history, zone, categories=categories, least=config.floors.unseen)) is not None:
+            yield unseen

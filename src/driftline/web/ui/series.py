@@ -255,6 +255,33 @@ def missing_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: Zone
     return _feature_chart("missing", "Missing values", said, points, zone, levels, SMALLER_HEIGHT, (0.0, 1.0))
 
 
+def unseen_chart(
+    history: Sequence[tuple[FeatureWindow, DriftView]], zone: ZoneInfo, *, categories: bool, least: float
+) -> Chart | None:
+    """Draw over time the share of rows that are like none of the reference; None where no window knows it.
+
+    Of ``categories`` the ``least`` share that counts as drift is a level.
+    """
+    known = [(one, view, view.unseen) for one, view in history if view.unseen is not None]
+    if not known:
+        return None
+    what = "in categories that the reference did not have" if categories else "outside the range of the reference"
+    points = [
+        _feature_point(
+            one,
+            share,
+            [_span(one.start, one.end, zone), f"{percent_or_nothing(share)} {what}", f"n = {count(one.predictions)}"],
+            drifted=categories and view.drifted and share >= least,
+        )
+        for one, view, share in known
+    ]
+    shares = [share for _, _, share in known]
+    said = f"Newest {percent_or_nothing(shares[-1])}, at most {percent_or_nothing(max(shares))} {what}."
+    levels = [lines.Level(least, f"threshold {percent_or_nothing(least)}")] if categories else []
+    title = "Unseen categories" if categories else "Outside the reference's range"
+    return _feature_chart("unseen", title, said, points, zone, levels, SMALLER_HEIGHT, (0.0, 1.0))
+
+
 def _feature_point(one: FeatureWindow, value: float | None, parts: Sequence[str], *, drifted: bool) -> lines.Point:
     kind: lines.Kind = "provisional" if one.stage == "open" else "breach" if drifted else "judged"
     return lines.Point(one.start, one.end, value, None, None, _DOT.join(parts), kind)

@@ -140,7 +140,7 @@ storage: ./data
     send(service, right_in(0.95, 200), lambda index: {"code": TRADES[index % 2]}, 0, labelled=200)
     view = service.views.windows("m")[0].summary.drift["code"]
     assert view.drifted and view.measure == "js"
-    assert {words.split()[0] for words in view.changes} == {str(code) for code in TRADES}
+    assert {words.split()[0] for words in view.changes} == {f"'{code}'" for code in TRADES}
     service.stop()
 
 

@@ -250,6 +250,10 @@ def test_what_has_not_changed_is_not_sent_again(served: Served) -> None:
     assert (again.status, again.text) == (304, "")  # type: ignore[attr-defined]
     head = served.ask("/", "HEAD", Accept="text/html")
     assert (head.status, head.getheader("ETag")) == (200, tag)
+    for path in ("/", "/metrics"):
+        head, full = served.ask(path, "HEAD"), served.ask(path)
+        assert (head.status, head.text, head.getheader("Content-Type")) == (200, "", full.getheader("Content-Type"))  # type: ignore[attr-defined]
+    assert served.ask("/metrics", "POST").status == 405
     assert served.ask("/", Accept="text/html", Host="evil.example").status == 421
 
 

@@ -65,7 +65,7 @@ def chi_squared_p(pair: Pair) -> float | None:
     return smallest * (2 - smallest)
 
 
-def _between_groups_p(p: _Floats, q: _Floats, groups: _Ints, together: int = 1) -> float:
+def _between_groups_p(p: _Floats, q: _Floats, groups: _Ints, together: float = 1.0) -> float:
     """Return the p-value of the chi-squared test on grouped cells; 1 if there is one group, or one side is empty."""
     a, b = np.bincount(groups, p), np.bincount(groups, q)
     n, m = float(a.sum()), float(b.sum())

@@ -66,7 +66,7 @@ def serve_metrics(
             f"/metrics cannot be served at {host}:{port}: {error.strerror or error}; "
             "choose another --port, or --port 0 for any free one"
         ) from error
-    app = make_wsgi_app(registry)
+    app = _with_head(make_wsgi_app(registry))
     app = app if page is None else _with_page(app, page)
     server.set_app(_guarded(app, _hosts(host, str(address[0]), names)))
     thread = threading.Thread(target=server.serve_forever, name="driftline-metrics", daemon=True)
@@ -114,6 +114,19 @@ def _weight(parameters: Iterable[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
+
+
+def _with_head(app: Application) -> Application:
+    """Return the application so that HEAD is answered as GET is, without the body."""
+
+    def ask(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return app(environ, respond)
+        for _ in app({**environ, "REQUEST_METHOD": "GET"}, respond):
+            pass  # what it yields is the body
+        return []
+
+    return ask
 
 
 def _with_page(app: Application, page: Page) -> Application:

@@ -154,10 +154,10 @@ def test_no_quantile_lies_beyond_what_came_and_each_distance_is_said_in_words() 
     """A quantile is known to within a cell, which here reaches below the smallest value, 0."""
     wide = NumericColumn.of(pl.Series([0.0] * 40 + [float(at) for at in range(60)]), Grid(20.0, 30.0))
     seen = shown(WithFeature(wide, wide))
-    words = plain(seen.words)
-    assert "smallest 0 0 largest 59 59 1 % quantile 0 0 25 % quantile 0 0" in words
+    words = "".join(seen.words.split())
+    assert "smallest00largest59591%quantile0025%quantile" in words
     assert {one["data-distance"] for one in seen.having("data-distance")} >= {*DISTANCES}
-    assert all(words.count(name) for name in _DISTANCES.values()) and _DISTANCES.keys() == DISTANCES.keys()
+    assert all("".join(name.split()) in words for name in _DISTANCES.values()) and _DISTANCES.keys() == DISTANCES.keys()
 
 
 def test_a_feature_of_a_hostile_name_has_its_address() -> None:

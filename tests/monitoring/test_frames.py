@@ -171,6 +171,17 @@ def test_what_senders_send_stays_a_frame(schema: Schema) -> None:
     assert isinstance(checked_labels(came, schema, arrived=NOW, time_format=None), LabelColumns)
 
 
+def test_a_frame_of_no_rows_and_one_of_many_parts_are_frames_too() -> None:
+    nothing = as_frame(plain().clear(), BINARY)
+    assert nothing is not None
+    assert (len(nothing), nothing.rows()) == (0, [])
+    parts = pl.concat([plain(), plain(), plain()], rechunk=False)
+    several = as_frame(parts.with_columns(parts["id"].rechunk()), BINARY)
+    assert several is not None
+    assert PredictionFrame.unpacked(several.packed()).frame.equals(several.frame)
+    assert PredictionFrame.unpacked(several.packed()).frame.n_chunks() == 1
+
+
 def calls_of(rows: int) -> int:
     """How often a function is called from the body of a request to the rows of the log."""
     frame, calls = plain(rows).drop("feature.words"), 0  # names that are all different are each looked at

@@ -72,7 +72,7 @@ class PredictionFrame:
     def packed(self) -> bytes:
         """Return them as a stream of Arrow, which is read again without looking at a value."""
         stream = io.BytesIO()
-        self.frame.write_ipc_stream(stream)
+        self.frame.rechunk().write_ipc_stream(stream)  # one message, however many the body had
         return stream.getvalue()
 
     @classmethod

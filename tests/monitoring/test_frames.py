@@ -141,7 +141,7 @@ def test_predictions_are_the_same_events_as_row_by_row(schema: Schema, frame: pl
     again = unsealed(sealed(checked), "predictions")
     assert isinstance(again, PredictionFrame)
     assert repr(again.rows()) == repr(checked.rows())
-    assert again.newest == max(one.time for one in parsed.good)
+    assert repr(again.newest) == repr(max(one.time for one in parsed.good))
     single = [LoggedPrediction(7, one) for one in parsed.good]
     assert logged_frame([(7, again)], schema).equals(predictions_frame(single, schema))
     named = {one.version for one in parsed.good}, {one.prediction for one in parsed.good}

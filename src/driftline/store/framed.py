@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -39,7 +39,7 @@ class PredictionFrame:
         """The latest of the times; there is at least one."""
         found = self.frame["time"].max()
         assert isinstance(found, datetime)
-        return found
+        return found.astimezone(UTC)
 
     @property
     def scored(self) -> list[str]:

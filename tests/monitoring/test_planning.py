@@ -21,6 +21,7 @@ from driftline.events.columns import LabelColumns, PredictionColumns, micros_of
 from driftline.monitoring.planning import Gone, Plan, arrived, make_plan
 from driftline.sketches.hashing import fingerprints
 from driftline.store import runs
+from driftline.store.framed import TIME, PredictionFrame
 from driftline.store.inbox import InboxRow
 from driftline.store.predictions import Predictions
 from driftline.store.runs import KeptParts
@@ -173,7 +174,7 @@ def batches_of(sent: list[list[Sequence[Any]]]) -> Iterator[list[InboxRow]]:
                 number := next(numbers),
                 "labels" if isinstance(events[0], Label) else "predictions",
                 START + 30 * HOUR,
-                by_column(events) if number % 2 else events,
+                (events, by_column(events), as_frame(by_column(events)))[number % 3],
             )
             for events in batch
         ]
@@ -194,6 +195,14 @@ def by_column(events: Sequence[Any]) -> Any:
         scores={},
         **shared,
     )
+
+
+def as_frame(events: Any) -> Any:
+    """The same predictions as a body of Arrow brings them."""
+    if not isinstance(events, PredictionColumns):
+        return events
+    columns = {"id": events.ids, "time": pl.Series(events.times).cast(TIME), "version": events.versions}
+    return PredictionFrame(pl.DataFrame(columns | {"prediction": events.predictions}))
 
 
 def does_the_same(

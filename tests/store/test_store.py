@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from driftline.errors import StorageError
 from driftline.events import WHOLE, Kind, Label, Prediction, Schema, Slice, Task, Window
@@ -93,6 +94,12 @@ def test_what_must_be_durable_waits_for_the_disk(tmp_path: Path, sync: bool, lev
         assert connection.execute(sa.text("PRAGMA journal_mode")).scalar_one() == "wal"
 
 
+def test_what_is_deleted_is_not_written_once_more(tmp_path: Path) -> None:
+    """Some builds of SQLite write zeros over it, at the price of writing it: 2 says where that costs no write."""
+    with open_database(url(tmp_path)).connect() as connection:
+        assert connection.execute(sa.text("PRAGMA secure_delete")).scalar_one() == 2
+
+
 def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"this is not a database, and long enough to be looked at" * 100)
     with pytest.raises(StorageError, match="cannot be opened"):
@@ -141,6 +148,17 @@ def test_many_small_appends_are_brought_together(tmp_path: Path) -> None:
         log.append_predictions([logged(seq, str(seq))], through=seq)
     assert (log.count("predictions"), log.last_seq("predictions")) == (54, 54)
     assert log.window_rows(DAY, "v").height == 54
+
+
+def test_values_that_are_all_different_have_no_dictionary_and_what_repeats_has_one(tmp_path: Path) -> None:
+    EventLog(tmp_path, SCHEMA).append_predictions([logged(1, "a"), logged(2, "b")], through=2)
+    [file] = (tmp_path / "predictions").glob("*.parquet")
+    group = parquet.ParquetFile(file).metadata.row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    plain = {one.path_in_schema for one in columns if not one.has_dictionary_page}
+    assert plain == {"id", *(one.path_in_schema for one in columns if one.physical_type == "DOUBLE")}
+    assert {one.path_in_schema for one in columns if one.is_stats_set} >= {"seq", "time", "version"}
+    assert {one.compression for one in columns} == {"ZSTD"}
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from driftline.errors import DataError, DriftlineError
 from driftline.net.limits import Limits, TooLargeError
+from driftline.web import arrow_stream
 from driftline.web.arrow_stream import CELL_BYTES, outline
 from driftline.web.requests import ARROW, rows_of
 
@@ -87,6 +88,28 @@ def test_a_fixed_offset_is_read_as_the_instants_that_it_stores(offset: str) -> N
     assert datetime.fromisoformat(row["time"]) == datetime.fromisoformat(row["features"]["seen"]) == moment
     assert row["features"]["seen"].endswith("-08:00")  # a zone that is known stays
     assert row["id"] == "a"
+
+
+def test_columns_that_are_known_again_are_those_of_their_own_stream() -> None:
+    moments = [datetime(2024, 3, 1, 12, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC)]
+    bodies = [stream(pa.table({"time": pa.array([one], pa.timestamp("us", "+05:30"))})) for one in moments]
+    before = arrow_stream._columns_again.cache_info().misses
+    for moment, body in zip(moments * 2, bodies * 2, strict=True):
+        [row] = rows_of(body, ARROW, LIMITS)
+        assert datetime.fromisoformat(row["time"]) == moment
+    assert arrow_stream._columns_again.cache_info().misses <= before + 1
+    for _ in range(2):  # what is refused is refused each time
+        with pytest.raises(DataError, match="union"):
+            rows(pa.table({"a": pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])}))
+
+
+def test_what_stores_a_text_once_for_many_rows_is_known() -> None:
+    texts = pa.array(["a", "b"])
+    assert not outline(stream(pa.table({"id": texts, "feature.n": [1, 2]}))).shared
+    assert not outline(stream(pa.table({"features": pa.StructArray.from_arrays([texts], names=["a"])}))).shared
+    for one in (texts.dictionary_encode(), texts.cast(pa.string_view()), texts.cast(pa.binary_view())):
+        assert outline(stream(pa.table({"n": [1, 2], "id": one}))).shared
+        assert outline(stream(pa.table({"feature.a": pa.StructArray.from_arrays([one], names=["a"])}))).shared
 
 
 def test_a_struct_and_columns_of_its_parts_are_one_object() -> None:

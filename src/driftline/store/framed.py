@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -39,7 +39,7 @@ class PredictionFrame:
         """The latest of the times; there is at least one."""
         found = self.frame["time"].max()
         assert isinstance(found, datetime)
-        return found
+        return found.astimezone(UTC)
 
     @property
     def scored(self) -> list[str]:
@@ -72,7 +72,7 @@ class PredictionFrame:
     def packed(self) -> bytes:
         """Return them as a stream of Arrow, which is read again without looking at a value."""
         stream = io.BytesIO()
-        self.frame.write_ipc_stream(stream)
+        self.frame.rechunk().write_ipc_stream(stream)  # one message, however many the body had
         return stream.getvalue()
 
     @classmethod

@@ -40,7 +40,7 @@ PART_ROWS = 2**15
 _GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
 _SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
 _WRITTEN_AT_ONCE = 8  # parts
-KEPT_BYTES = 96 * 2**20
+KEPT_BYTES = 64 * 2**20
 KEPT_FROM = FULL // 4  # rows of a run that is worth keeping: a smaller one is soon merged
 _WORD_BITS = np.uint64(64)
 
@@ -156,8 +156,8 @@ class Runs:
             earlier, later = min(oldest, run.oldest), max(newest, run.newest)
             if run.rows > _GROWTH * size or run.rows + size > FULL or later - earlier > kept_for / _SPANS:
                 break
-            older = [_rows_of(body) for _, body in self._read(run, None)]
-            merged, oldest, newest = sort_rows([*older, merged]), earlier, later
+            merged = sort_rows([*(_rows_of(body) for _, body in self._read(run, None)), merged])  # no other holds them
+            oldest, newest = earlier, later
             absorbed.append(run.number)
         self._forget(absorbed)
         self._write(model, merged, oldest, newest)
@@ -319,4 +319,5 @@ def _rows_of(body: bytes) -> Rows:
     """Read stored rows, of which there is at least one."""
     size, words = int.from_bytes(body[:8], "little"), np.frombuffer(body, "<u8", offset=8)
     high, low, times, *marks = words.reshape(-1, size)
-    return Rows(high, low, times.view("<i8"), marks[0] if marks else np.full(size, NO_MARK))
+    none: Words = np.broadcast_to(NO_MARK, size)  # takes no memory
+    return Rows(high, low, times.view("<i8"), marks[0] if marks else none)

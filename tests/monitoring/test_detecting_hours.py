@@ -137,21 +137,23 @@ def test_a_rhythm_that_comes_later_is_found_as_its_first_day_ends(service: Servi
     assert explained.threshold.baseline is not None and explained.threshold.baseline.windows == 8
 
 
-def test_labels_of_a_day_say_nothing_until_all_are_in_and_make_one_alert(service: Service) -> None:
-    hours = [hour_of(number) for number in range(4 * DAY)]
-    wrong = [[{**row, "label": 1 - row["label"]} for row in hour.labels] for hour in hours[2 * DAY : 3 * DAY]]
-    send(service, hours[: 2 * DAY])
-    send(service, hours[2 * DAY :], labelled=False)
+def test_labels_of_a_day_say_nothing_until_all_are_in_and_make_one_alert(tmp_path: Path) -> None:
+    service = Service(hourly_config(tmp_path, window="6h"))
+    quarters = [hour_of(number, hours=6) for number in range(4 * 4)]
+    wrong = [[{**row, "label": 1 - row["label"]} for row in quarter.labels] for quarter in quarters[8:12]]
+    send(service, quarters[:8])
+    send(service, quarters[8:], labelled=False)
     before = said(service)
-    for some in (wrong[:8], wrong[8:23]):
-        deliver(service, "labels", [row for hour in some for row in hour])
+    for some in (wrong[:1], wrong[1:3]):
+        deliver(service, "labels", [row for quarter in some for row in quarter])
         work(service)
         assert said(service) == before and alerts(service) == []
-    deliver(service, "labels", wrong[23])
+    deliver(service, "labels", wrong[3])
     work(service)
     [alert] = alerts(service)
-    assert alert.window_start == at(3 * DAY - 1) and alert.status == "firing"
+    assert alert.window_start == at(3 * DAY - 6) and alert.status == "firing"
     assert said(service) == by_backtest(service)
+    service.stop()
 
 
 def test_labels_that_come_a_day_after_their_predictions_are_waited_for(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ def came_of(frame: pl.DataFrame, target: str) -> FrameCame | None:
             parts[column.name] |= {name: column.struct.field(name) for name in column.struct.fields}
         else:
             fields[column.name] = column
+    if "score" in fields and schema.positive is not None and not parts["score"]:
+        parts["score"][schema.positive] = fields.pop("score")  # one number is that of the positive class
     named = {*_NAMES, target}
     if (target == "label" and any(parts.values())) or target not in fields or not fields.keys() <= named:
         return None

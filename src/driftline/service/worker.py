@@ -165,8 +165,9 @@ class Worker:
                     continue
                 self._let_go(name)
                 self.guard(name, functools.partial(self.take_over, name, fence))
-        for name in [name for name in self._mine if not self._keeper.held(model_lease(name))]:
-            self._let_go(name)
+        for name in self._models:  # with what is wrong with those that were held, and could not be taken over
+            if (name in self._mine or name in self.problems) and not self._keeper.held(model_lease(name)):
+                self._let_go(name)
 
     def take_over(self, name: str, fence: Fence | None) -> None:
         """Open a model anew, of which only the database and the log are known to be true, and judge what is stored."""

@@ -130,8 +130,8 @@ def test_what_is_killed_midway_is_done_again_and_counts_once(started: Any, tmp_p
         process = psutil.Process(int(waits.read_text()))
         if victim == "executor":
             process = next(one for one in process.parents() if one.name() == "java")
+        killed.append(process.name())  # while it is there to say it
         os.kill(process.pid, signal.SIGKILL)
-        killed.append(process.name())
 
     schema = started.read.parquet(str(tmp_path / "part-0.parquet")).schema
     made = started.range(0, len(frames), 1, len(frames)).mapInArrow(rows, schema)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.events import Kind, Schema, Task, parse_predictions
-from driftline.events.columns import quick_predictions
+from driftline.monitoring.frames import FrameCame, checked_predictions
+from driftline.store.framed import PredictionFrame
 from driftline.web.arrow_rows import rows_of_frame
 from driftline.web.frame_columns import came_of
 
@@ -35,11 +36,15 @@ def frame_of(scores: list[Any], **more: Any) -> pl.DataFrame:
     return pl.DataFrame({**said, "score": scores, "feature.x": [0.5] * rows, **more})
 
 
+def checked(came: FrameCame, schema: Schema) -> PredictionFrame | None:
+    return checked_predictions(came, schema, arrived=NOW, new_id=str, time_format=None)
+
+
 @given(st.lists(SCORES, min_size=1, max_size=6), st.sampled_from([*SCHEMAS]))
 def test_what_is_taken_by_column_are_the_events_that_the_rows_are(scores: list[float | None], of: str) -> None:
     schema, frame = SCHEMAS[of], frame_of(scores)
-    came = came_of(frame, "prediction", schema)
-    quick = came and quick_predictions(came, schema, arrived=NOW, new_id=str)
+    came = came_of(frame, "prediction", schema.positive)
+    quick = came and checked(came, schema)
     slow = parse_predictions(rows_of_frame(frame), schema, arrived=NOW, new_id=str)
     if quick is not None:
         assert not slow.refused and quick.rows() == list(slow.good)
@@ -50,10 +55,12 @@ def test_what_is_taken_by_column_are_the_events_that_the_rows_are(scores: list[f
 @pytest.mark.parametrize("kind", [pl.Float64, pl.Float32, pl.Int8])
 def test_a_lone_score_is_that_of_the_positive_class(kind: Any) -> None:
     frame = frame_of([0, 1, None]).with_columns(pl.col("score").cast(kind))
-    came = came_of(frame, "prediction", BINARY)
-    assert came is not None and dict(came.scores) == {"yes": [0.0, 1.0, None]}
+    came = came_of(frame, "prediction", "yes")
+    quick = came and checked(came, BINARY)
+    assert quick is not None and [one.score for one in quick.rows()] == [{"yes": 0.0}, {"yes": 1.0}, {}]
 
 
 def test_a_lone_score_beside_those_of_classes_is_left_to_the_rows() -> None:
-    assert came_of(frame_of([0.5], **{"score.no": [0.5]}), "prediction", BINARY) is None
-    assert came_of(frame_of(["0.5"]), "prediction", BINARY) is None
+    assert came_of(frame_of([0.5], **{"score.no": [0.5]}), "prediction", "yes") is None
+    came = came_of(frame_of(["0.5"]), "prediction", "yes")
+    assert came is not None and checked(came, BINARY) is None

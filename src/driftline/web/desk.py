@@ -95,7 +95,7 @@ class Desk:
         one = self._service.models[self._name]
         name = functools.partial(as_events, kind=came.kind, columns=one.config.columns)
         frame = frame_of(came.body, came.format, limits, name)
-        columns, arrived = came_of(frame, came.kind.removesuffix("s")), clock.now()
+        columns, arrived = came_of(frame, came.kind.removesuffix("s"), one.schema.positive), clock.now()
         if columns is not None:
             checked = checked_frame(one, self._admission, came.kind, columns, arrived, _id_of(arrived))
             if checked is not None:

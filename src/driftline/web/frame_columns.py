@@ -11,7 +11,7 @@ from driftline.web.arrow_rows import PARTS, STRUCTS, require_times
 _NAMES = ("id", "version", "time", "latency_seconds")
 
 
-def came_of(frame: pl.DataFrame, target: str) -> FrameCame | None:
+def came_of(frame: pl.DataFrame, target: str, positive: str | None = None) -> FrameCame | None:
     """Return the columns of a frame whose columns are named as the fields of events; ``target`` is what they predict,
     or are labels of. None where one of them has a name, or times, that have to be looked at row by row.
     """
@@ -25,8 +25,8 @@ def came_of(frame: pl.DataFrame, target: str) -> FrameCame | None:
             parts[column.name] |= {name: column.struct.field(name) for name in column.struct.fields}
         else:
             fields[column.name] = column
-    if "score" in fields and schema.positive is not None and not parts["score"]:
-        parts["score"][schema.positive] = fields.pop("score")  # one number is that of the positive class
+    if "score" in fields and positive is not None and not parts["score"]:
+        parts["score"][positive] = fields.pop("score")
     named = {*_NAMES, target}
     if (target == "label" and any(parts.values())) or target not in fields or not fields.keys() <= named:
         return None

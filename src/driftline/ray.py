@@ -57,9 +57,10 @@ def profile(data: Dataset, layout: Layout, by: Iterable[str] = KEYS) -> ProfileT
     tables: list[Any] = parts.to_arrow_refs()
     while len(tables) > 1:
         tables = [merge.remote(carried, *tables[place : place + FAN_IN]) for place in range(0, len(tables), FAN_IN)]
-    if not tables:
+    whole = ray.get(tables[0]) if tables else None
+    if whole is None or not whole.num_rows:  # of no rows Ray makes blocks without columns
         return ProfileTable()
-    return from_frame(frame_of_table(ray.get(tables[0])), layout, "what Ray returned")
+    return from_frame(frame_of_table(whole), layout, "what Ray returned")
 
 
 def _profile_block(block: pa.Table, carried: bytes) -> pa.Table:
@@ -69,7 +70,13 @@ def _profile_block(block: pa.Table, carried: bytes) -> pa.Table:
     return pa.Table.from_batches([nothing, *profile_partition([block], block.schema.names, carried)])
 
 
+def _nothing(carried: bytes) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.Table.from_batches([as_batch(ProfileTable(), carried_layout(carried))])
+
+
 def _merged(carried: bytes, *tables: pa.Table) -> pa.Table:
     import pyarrow as pa
 
-    return merge_group(pa.concat_tables(tables), carried)
+    return merge_group(pa.concat_tables([_nothing(carried), *(one for one in tables if one.num_rows)]), carried)

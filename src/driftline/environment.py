@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def quiet_blas() -> None:
 def read_little_ahead() -> None:
     """Have Polars read files of this machine one row group ahead: more is memory, and nothing is waited for."""
     os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
+
+
+def share_this_python() -> None:
+    """Have the workers that Spark starts run in this Python, unless another one is named; before there is a session.
+
+    Spark would take whatever ``python3`` is first on the path, which may have nothing installed.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 
 def environment() -> Mapping[str, str]:

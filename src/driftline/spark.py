@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driftline.environment import share_this_python
 from driftline.errors import UsageError
 from driftline.profiles.carried import (
     KEYS,
@@ -83,6 +84,7 @@ def profile_files(
     if session is None:
         from pyspark.sql import SparkSession
 
+        share_this_python()
         session = SparkSession.builder.getOrCreate()
     reader = session.read.format(format).option("mergeSchema", True)
     return profile_table(reader.load(list(paths)), layout, by)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from driftline.cli.main import COMMANDS, main, rare_collections
-from driftline.environment import environment, quiet_blas, read_little_ahead
+from driftline.environment import environment, quiet_blas, read_little_ahead, share_this_python
 
 SLOW = {"alembic", "deltalake", "fastapi", "httpx", "msgspec", "numpy", "polars", "pydantic", "rich", "sqlalchemy"}
 
@@ -45,7 +45,11 @@ def test_what_a_command_made_is_not_searched_for_garbage_when_it_ends() -> None:
 
 @pytest.mark.parametrize(
     ("set_up", "variable", "usual"),
-    [(quiet_blas, "OPENBLAS_THREAD_TIMEOUT", "4"), (read_little_ahead, "POLARS_ROW_GROUP_PREFETCH_SIZE", "1")],
+    [
+        (quiet_blas, "OPENBLAS_THREAD_TIMEOUT", "4"),
+        (read_little_ahead, "POLARS_ROW_GROUP_PREFETCH_SIZE", "1"),
+        (share_this_python, "PYSPARK_PYTHON", sys.executable),
+    ],
 )
 def test_what_a_library_is_told_is_what_the_environment_says_where_it_does(
     monkeypatch: pytest.MonkeyPatch, set_up: Callable[[], None], variable: str, usual: str

@@ -6,12 +6,17 @@ The state is what the log says, and the log is what was acknowledged.
 from __future__ import annotations
 
 import contextlib
+import io
 import random
 import tempfile
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +26,8 @@ from driftline.monitoring import draining, ingest
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
 from driftline.store.log import EventLog
+from driftline.web.desk import Desk, Incoming
+from driftline.web.requests import ARROW, JSON
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.steps import deliver, work
 
@@ -39,7 +46,37 @@ events = st.one_of(
     st.tuples(st.just("predictions"), st.integers(0, 7), st.integers(0, 1)),
     st.tuples(st.just("labels"), st.integers(0, 7), st.integers(0, 1)),
 )
-batches = st.lists(st.tuples(st.lists(events, min_size=1, max_size=5), st.sampled_from([None, 0, 1, 2])), max_size=5)
+Batch = tuple[list[tuple[str, int, int]], Literal["rows", "columns", "frame"], int | None]
+"""Events, how they come, and after which step there is a crash."""
+
+batches = st.lists(
+    st.tuples(
+        st.lists(events, min_size=1, max_size=5),
+        st.sampled_from(["rows", "columns", "frame"]),
+        st.sampled_from([None, 0, 1, 2]),
+    ),
+    max_size=5,
+)
+
+
+def send(service: Service, batch: Batch) -> None:
+    """Send the events of a batch, those of one kind that follow each other in one request."""
+    for kind, some in groupby(batch[0], key=itemgetter(0)):
+        if kind == "predictions":  # two windows
+            rows = [prediction(str(id), id / 4, said=value) for _, id, value in some]
+        else:
+            rows = [label(str(id), id / 4 + 0.1, truth=value) for _, id, value in some]
+        if batch[1] == "rows":
+            deliver(service, kind, rows)
+            continue
+        body = msgspec.json.encode(rows)
+        if batch[1] == "frame":
+            pl.DataFrame(rows).write_ipc_stream(stream := io.BytesIO())
+            body = stream.getvalue()
+        came = Incoming(kind, body, JSON if batch[1] == "columns" else ARROW)
+        checked = Desk(service, MODEL).check(came)
+        assert not isinstance(checked.events, (list, tuple))
+        service.inbox.accept(checked)
 
 
 def crash_after(point: int, step: Callable[[], object]) -> None:
@@ -71,20 +108,15 @@ def truth_of(sent: list[tuple[str, int, int]]) -> tuple[dict[int, int], dict[int
 
 @settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches)
-def test_nothing_is_lost_or_counted_twice(batches: list[tuple[list[tuple[str, int, int]], int | None]]) -> None:
+def test_nothing_is_lost_or_counted_twice(batches: list[Batch]) -> None:
     sent: list[tuple[str, int, int]] = []
     with tempfile.TemporaryDirectory() as folder:
         config = load(write_config(Path(folder)))
         service = Service(config)
-        for batch, crash in batches:
-            for kind, id, value in batch:
-                day = id / 4  # two windows
-                if kind == "predictions":
-                    deliver(service, "predictions", [prediction(str(id), day, said=value)])
-                else:
-                    deliver(service, "labels", [label(str(id), day + 0.1, truth=value)])
-            sent += batch
-            if crash is None:
+        for batch in batches:
+            send(service, batch)
+            sent += batch[0]
+            if (crash := batch[2]) is None:
                 work(service)
             else:
                 crash_after(crash, lambda: work(service))  # noqa: B023 - called at once

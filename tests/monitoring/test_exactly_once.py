@@ -6,6 +6,7 @@ The state is what the log says, and the log is what was acknowledged.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import random
 import tempfile
@@ -20,11 +21,15 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.config.load import load
 from driftline.monitoring import draining, ingest
 from driftline.monitoring.rebuild import rebuild
+from driftline.profiles import WindowProfile
+from driftline.profiles.delays import LabelDelays
 from driftline.service.runtime import Service
+from driftline.sketches import decode, encode
 from driftline.store.log import EventLog
 from driftline.web.desk import Desk, Incoming
 from driftline.web.requests import ARROW, JSON
@@ -174,3 +179,18 @@ def test_a_batch_that_was_cut_off_and_comes_in_parts_loses_no_label_that_the_log
     work(service)
     with service.state.read() as read:
         assert read.waiting_labels.count(MODEL) == 0
+
+
+def test_a_window_of_a_release_that_did_not_know_how_late_labels_come_is_no_difference(service: Service) -> None:
+    deliver(service, "predictions", [prediction("a", 1, said=1), prediction("b", 2, said=1)])
+    deliver(service, "labels", [label("a", 1.5, truth=0)])
+    work(service)
+    model = service.models[MODEL]
+    with service.state.work() as change:
+        for row in change.windows.between(MODEL):
+            without = structs.replace(decode(row.profile, WindowProfile), delays=LabelDelays())
+            change.windows.put(dataclasses.replace(row, profile=encode(without)))
+    assert rebuild(model, service.state).differing == ()
+    with service.state.read() as read:
+        profiles = [decode(row.profile, WindowProfile) for row in read.windows.between(MODEL)]
+    assert [one.delays.counts for one in profiles] == [{43_200: 1}, {}]

@@ -6,21 +6,33 @@ The state is what the log says, and the log is what was acknowledged.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import io
 import random
 import tempfile
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.config.load import load
 from driftline.monitoring import draining, ingest
 from driftline.monitoring.rebuild import rebuild
+from driftline.profiles import WindowProfile
+from driftline.profiles.delays import LabelDelays
 from driftline.service.runtime import Service
+from driftline.sketches import decode, encode
 from driftline.store.log import EventLog
+from driftline.web.desk import Desk, Incoming
+from driftline.web.requests import ARROW, JSON
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.steps import deliver, work
 
@@ -39,7 +51,37 @@ events = st.one_of(
     st.tuples(st.just("predictions"), st.integers(0, 7), st.integers(0, 1)),
     st.tuples(st.just("labels"), st.integers(0, 7), st.integers(0, 1)),
 )
-batches = st.lists(st.tuples(st.lists(events, min_size=1, max_size=5), st.sampled_from([None, 0, 1, 2])), max_size=5)
+Batch = tuple[list[tuple[str, int, int]], Literal["rows", "columns", "frame"], int | None]
+"""Events, how they come, and after which step there is a crash."""
+
+batches = st.lists(
+    st.tuples(
+        st.lists(events, min_size=1, max_size=5),
+        st.sampled_from(["rows", "columns", "frame"]),
+        st.sampled_from([None, 0, 1, 2]),
+    ),
+    max_size=5,
+)
+
+
+def send(service: Service, batch: Batch) -> None:
+    """Send the events of a batch, those of one kind that follow each other in one request."""
+    for kind, some in groupby(batch[0], key=itemgetter(0)):
+        if kind == "predictions":  # two windows
+            rows = [prediction(str(id), id / 4, said=value) for _, id, value in some]
+        else:
+            rows = [label(str(id), id / 4 + 0.1, truth=value) for _, id, value in some]
+        if batch[1] == "rows":
+            deliver(service, kind, rows)
+            continue
+        body = msgspec.json.encode(rows)
+        if batch[1] == "frame":
+            pl.DataFrame(rows).write_ipc_stream(stream := io.BytesIO())
+            body = stream.getvalue()
+        came = Incoming(kind, body, JSON if batch[1] == "columns" else ARROW)
+        checked = Desk(service, MODEL).check(came)
+        assert not isinstance(checked.events, (list, tuple))
+        service.inbox.accept(checked)
 
 
 def crash_after(point: int, step: Callable[[], object]) -> None:
@@ -71,20 +113,15 @@ def truth_of(sent: list[tuple[str, int, int]]) -> tuple[dict[int, int], dict[int
 
 @settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches)
-def test_nothing_is_lost_or_counted_twice(batches: list[tuple[list[tuple[str, int, int]], int | None]]) -> None:
+def test_nothing_is_lost_or_counted_twice(batches: list[Batch]) -> None:
     sent: list[tuple[str, int, int]] = []
     with tempfile.TemporaryDirectory() as folder:
         config = load(write_config(Path(folder)))
         service = Service(config)
-        for batch, crash in batches:
-            for kind, id, value in batch:
-                day = id / 4  # two windows
-                if kind == "predictions":
-                    deliver(service, "predictions", [prediction(str(id), day, said=value)])
-                else:
-                    deliver(service, "labels", [label(str(id), day + 0.1, truth=value)])
-            sent += batch
-            if crash is None:
+        for batch in batches:
+            send(service, batch)
+            sent += batch[0]
+            if (crash := batch[2]) is None:
                 work(service)
             else:
                 crash_after(crash, lambda: work(service))  # noqa: B023 - called at once
@@ -142,3 +179,18 @@ def test_a_batch_that_was_cut_off_and_comes_in_parts_loses_no_label_that_the_log
     work(service)
     with service.state.read() as read:
         assert read.waiting_labels.count(MODEL) == 0
+
+
+def test_a_window_of_a_release_that_did_not_know_how_late_labels_come_is_no_difference(service: Service) -> None:
+    deliver(service, "predictions", [prediction("a", 1, said=1), prediction("b", 2, said=1)])
+    deliver(service, "labels", [label("a", 1.5, truth=0)])
+    work(service)
+    model = service.models[MODEL]
+    with service.state.work() as change:
+        for row in change.windows.between(MODEL):
+            without = structs.replace(decode(row.profile, WindowProfile), delays=LabelDelays())
+            change.windows.put(dataclasses.replace(row, profile=encode(without)))
+    assert rebuild(model, service.state).differing == ()
+    with service.state.read() as read:
+        profiles = [decode(row.profile, WindowProfile) for row in read.windows.between(MODEL)]
+    assert [one.delays.counts for one in profiles] == [{43_200: 1}, {}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import zlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from driftline.events.columns import LabelColumns
 from driftline.monitoring.admission import Admission
 from driftline.monitoring.frames import checked_labels, checked_predictions
 from driftline.store.framed import PredictionFrame, is_packed, logged_frame
-from driftline.store.logged import LoggedPrediction, predictions_frame
+from driftline.store.logged import LoggedPrediction, columns_frame, predictions_frame
 from driftline.store.sealed import sealed, unsealed
 from driftline.web.arrow_rows import rows_of_frame
 from driftline.web.frame_columns import came_of
@@ -217,16 +218,33 @@ def test_batches_with_other_scores_are_rows_of_one_log() -> None:
     assert rows.equals(predictions_frame(single, BINARY))
 
 
-@pytest.mark.parametrize(
-    "features",
-    [{**FEATURES, "age": Kind.CATEGORICAL}, {**FEATURES, "more": Kind.NUMERIC}],
-    ids=["of another kind", "one more"],
-)
-def test_a_batch_that_was_taken_under_another_configuration_is_said_to_be(features: dict[str, Kind]) -> None:
+OTHER_KIND = replace(BINARY, features={**FEATURES, "age": Kind.CATEGORICAL})
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["alone", "before one of the new"])
+def test_a_batch_that_was_taken_under_another_configuration_is_said_to_be(after: bool) -> None:
+    checked, new = (
+        as_frame(plain(), BINARY),
+        as_frame(plain().with_columns(pl.lit("x").alias("feature.age")), OTHER_KIND),
+    )
+    assert checked is not None
+    assert new is not None
+    with pytest.raises(DataError, match="it was taken under another configuration"):
+        logged_frame([(1, checked), *([(2, new)] if after else [])], OTHER_KIND)
+
+
+def test_a_feature_that_a_model_gets_while_batches_wait_is_null_in_them() -> None:
     checked = as_frame(plain(), BINARY)
     assert checked is not None
-    with pytest.raises(DataError, match="it was taken under another configuration"):
-        logged_frame([(1, checked)], replace(BINARY, features=features))
+    more = replace(BINARY, features={"first": Kind.CATEGORICAL, **FEATURES, "more": Kind.NUMERIC})
+    new = as_frame(plain().with_columns(pl.lit(0.5).alias("feature.more")), more)
+    assert new is not None
+    rows = logged_frame([(1, checked), (2, new)], more)
+    assert rows["feature.more"].to_list() == [None] * ROWS + [0.5] * ROWS
+    assert rows["feature.age"].to_list() == [*plain()["feature.age"]] * 2
+    single = [LoggedPrediction(seq, one) for seq, came in ((1, checked), (2, new)) for one in came.rows()]
+    assert rows.equals(predictions_frame(single, more))
+    assert rows.equals(columns_frame([(1, checked.columns()), (2, new.columns())], more))
 
 
 @settings(deadline=None, max_examples=60)
@@ -241,6 +259,13 @@ def test_a_damaged_frame_is_never_another_one(data: st.DataObject) -> None:
         body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(DataError, match="damaged"):
         unsealed(bytes(body[:kept]), "predictions")
+
+
+@pytest.mark.parametrize("inner", [b"", b"\xff" * 40, b"\x10\0\0\0" + b"\0" * 60], ids=["nothing", "ones", "zeros"])
+def test_what_is_no_frame_is_damaged_even_under_a_right_seal(inner: bytes) -> None:
+    body = b"\xff\xff\xff\xff" + inner
+    with pytest.raises(DataError):
+        unsealed(b"".join((body, b"\xc1", zlib.crc32(body).to_bytes(4, "big"))), "predictions")
 
 
 def test_new_names_of_frames_are_bounded_as_those_of_rows_are() -> None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -77,8 +78,11 @@ class PredictionFrame:
 
     @classmethod
     def unpacked(cls, body: bytes) -> PredictionFrame:
-        """Read what `packed` has returned."""
-        return cls(pl.read_ipc_stream(io.BytesIO(body)))
+        """Read what `packed` has returned; raise `DataError` for what it has not."""
+        try:
+            return cls(pl.read_ipc_stream(io.BytesIO(body)))
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError) as error:
+            raise DataError("the stored bytes of the batch are no frame") from error
 
 
 def is_packed(body: bytes) -> bool:
@@ -103,35 +107,41 @@ def feature_type(kind: Kind) -> type[pl.Float64] | type[pl.String]:
 def logged_frame(parts: Sequence[tuple[int, PredictionFrame]], schema: Schema) -> pl.DataFrame:
     """Return the predictions of batches as rows of the log; there is at least one batch.
 
-    Each comes with its number in the inbox. Raises `DataError` where they were checked by another schema.
+    Each comes with its number in the inbox. A feature that the model had not yet is null. Raises `DataError` where they
+    were checked by a schema that has others.
     """
     frames = [one.frame for _, one in parts]
     try:
         whole = pl.concat(frames, how="vertical", rechunk=True)
-    except pl.exceptions.PolarsError:  # some have scores that others have not
-        whole = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
+    except pl.exceptions.PolarsError:  # some have columns that others have not
+        wanted = _wanted(schema, {name for one in frames for name in one.columns})
+        whole = pl.concat([pl.DataFrame([*_typed(one, wanted)]) for one in frames], how="vertical", rechunk=True)
     seqs = np.repeat(np.array([seq for seq, _ in parts], np.int64), [len(one) for _, one in parts])
-    return pl.DataFrame([pl.Series("seq", seqs), *_typed(whole, schema)])
+    return pl.DataFrame([pl.Series("seq", seqs), *_typed(whole, _wanted(schema, whole.columns))])
 
 
-def _typed(whole: pl.DataFrame, schema: Schema) -> Iterator[pl.Series]:
-    """Yield the columns of the log, in their order."""
-    wanted: dict[str, pl.DataType | type[pl.DataType]] = {
+def _wanted(schema: Schema, there: Collection[str]) -> dict[str, Any]:
+    """Return the columns of the log, in their order, each with its type; ``there`` are those of batches."""
+    scores = {SCORE + name for name in schema.classes} | {name for name in there if name.startswith(SCORE)}
+    return {
         "id": pl.String,
         "time": TIME,
         "version": pl.String,
         "prediction": target_type(schema),
         _OPTIONAL: pl.Float64,
+        **{FEATURE + name: feature_type(kind) for name, kind in schema.features.items()},
+        **dict.fromkeys(sorted(scores), pl.Float64),
     }
-    wanted |= {FEATURE + name: feature_type(kind) for name, kind in schema.features.items()}
-    there = set(whole.columns)
-    scores = {SCORE + name for name in schema.classes} | {name for name in there if name.startswith(SCORE)}
-    wanted |= dict.fromkeys(sorted(scores), pl.Float64)
+
+
+def _typed(frame: pl.DataFrame, wanted: Mapping[str, Any]) -> Iterator[pl.Series]:
+    """Yield the wanted columns of a frame, null where it has none."""
+    there = set(frame.columns)
     for name, dtype in wanted.items():
-        if name not in there and (name == _OPTIONAL or name in scores):
-            yield pl.Series(name, [None], dtype=dtype).new_from_index(0, whole.height)
-        elif name not in there or whole[name].dtype != dtype:
-            came = f"is {whole[name].dtype}" if name in there else "is not there"
+        if name not in there and (name == _OPTIONAL or name.startswith((FEATURE, SCORE))):
+            yield pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height)
+        elif name not in there or frame[name].dtype != dtype:
+            came = f"is {frame[name].dtype}" if name in there else "is not there"
             raise DataError(f"column {name!r} of a waiting batch {came}: it was taken under another configuration")
         else:
-            yield whole[name]
+            yield frame[name]

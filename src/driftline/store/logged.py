@@ -186,7 +186,8 @@ def columns_frame(parts: Sequence[tuple[int, PredictionColumns]], schema: Schema
         "latency_seconds": whole((one.latencies for one in several), pl.Float64),
     }
     for name, kind in schema.features.items():
-        columns[FEATURE + name] = whole((one.features[name] for one in several), feature_type(kind))
+        values = (one.features.get(name) or [None] * len(one) for one in several)  # a feature can be newer
+        columns[FEATURE + name] = whole(values, feature_type(kind))
     for name in sorted({*schema.classes, *(name for one in several for name in one.scores)}):
         columns[SCORE + name] = whole((one.scores.get(name) or [None] * len(one) for one in several), pl.Float64)
     return pl.DataFrame(columns)
@@ -194,9 +195,12 @@ def columns_frame(parts: Sequence[tuple[int, PredictionColumns]], schema: Schema
 
 def _features(events: Sequence[Prediction], names: Sequence[str]) -> list[list[float | str | None]]:
     """Return the values of each feature, in the order of the names."""
-    if len(names) < 2:
-        return [[event.features[name] for event in events] for name in names]
-    values = list(chain.from_iterable(map(itemgetter(*names), [event.features for event in events])))
+    try:
+        if len(names) < 2:
+            return [[event.features[name] for event in events] for name in names]
+        values = list(chain.from_iterable(map(itemgetter(*names), [event.features for event in events])))
+    except KeyError:  # a feature that the model had not yet when they came is null
+        return [[event.features.get(name) for event in events] for name in names]
     return [values[place :: len(names)] for place in range(len(names))]
 
 

@@ -15,7 +15,7 @@ from driftline.events.columns import Came
 from driftline.events.typed import TypedReader
 from driftline.monitoring.accept import Batch, Kind, checked_columns, checked_frame, checked_rows
 from driftline.monitoring.admission import Admission
-from driftline.net.limits import Limits
+from driftline.net.limits import Limits, TooLargeError
 from driftline.profiles.frame import SCORE
 from driftline.service.runtime import Service
 from driftline.store.deliveries import Delivery
@@ -23,7 +23,7 @@ from driftline.web.arrow_rows import as_events
 from driftline.web.doors import Size
 from driftline.web.frame_columns import came_of
 from driftline.web.packed import IDENTITY, unpacked
-from driftline.web.requests import FRAMES, NDJSON, frame_of, frame_rows, hold_rows, text_of, text_rows
+from driftline.web.requests import FRAMES, NDJSON, frame_of, frame_rows, hold_features, hold_rows, text_of, text_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,19 @@ class Desk:
             return self._check_frame(plain, limits)
         if not by_row and (delivery := self._quickly(plain, limits)) is not None:
             return delivery
-        return self._of_rows(plain, text_rows(text_of(plain.body, limits), plain.format, limits))
+        rows = text_rows(text_of(plain.body, limits), plain.format, limits)
+        hold_features(len(rows), self._features_of(came.kind), limits)
+        return self._of_rows(plain, rows)
 
     def _quickly(self, came: Incoming, limits: Limits) -> Delivery | None:
         if came.format in FRAMES:
             return None
         text, reader, lines = text_of(came.body, limits), self._reader_now(), came.format == NDJSON
         read = reader.predictions if came.kind == "predictions" else reader.labels
+        try:
+            hold_features(text.count(b"{"), self._features_of(came.kind), limits)
+        except TooLargeError:  # rows are fewer, or whoever looks at them says so
+            return None
         columns = read(text, lines=lines)
         if columns is None:
             return None
@@ -95,12 +101,17 @@ class Desk:
         one = self._service.models[self._name]
         name = functools.partial(as_events, kind=came.kind, columns=one.config.columns)
         frame = frame_of(came.body, came.format, limits, name)
+        hold_features(frame.height, self._features_of(came.kind), limits)
         columns, arrived = came_of(frame, came.kind.removesuffix("s"), one.schema.positive), clock.now()
         if columns is not None:
             checked = checked_frame(one, self._admission, came.kind, columns, arrived, _id_of(arrived))
             if checked is not None:
                 return Delivery(self._name, came.kind, arrived, checked, key=came.key, digest=came.digest)
         return self._of_rows(came, frame_rows(frame, came.format))
+
+    def _features_of(self, kind: Kind) -> int:
+        """Return how many features a row of a kind has once it is checked."""
+        return len(self._service.models[self._name].schema.features) if kind == "predictions" else 0
 
     def _reader_now(self) -> TypedReader:
         """Return the reader of the schema that the model has now."""

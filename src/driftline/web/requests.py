@@ -39,6 +39,8 @@ FRAMES = (ARROW, PARQUET)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"\S[^\r\n]*")  # skips blank lines fast
 _OBJECT_BYTES, _LIST_BYTES = 64, 56
+_ABSENT_BYTES = 8
+"""The bytes that a value takes which a row leaves out, at least."""
 
 
 class UnsupportedTypeError(UsageError):
@@ -87,6 +89,16 @@ def hold_rows(rows: int, limits: Limits) -> None:
     """Raise `TooLargeError` for too many rows."""
     if rows > limits.rows:
         raise TooLargeError(f"the batch has {rows:,} rows", limits.rows, "rows")
+
+
+def hold_features(rows: int, features: int, limits: Limits) -> None:
+    """Raise `TooLargeError` where rows would take too much memory with all the features of their model: those that
+    they leave out are nothing in the body, but are something from then on.
+    """
+    size = _ABSENT_BYTES * rows * features
+    if size > limits.unpacked_bytes:
+        what = f"the batch of {rows:,} rows takes about {size:,} bytes with all {features:,} features of its model"
+        raise TooLargeError(what, limits.unpacked_bytes, "unpacked")
 
 
 def _hold_unpacked(size: int, limits: Limits) -> None:

@@ -81,6 +81,7 @@ def test_numbers_of_an_alert_are_never_nan_and_differ_in_words_where_they_differ
     [
         ("https://driftline.example/alerts/1?a=b", True),
         ("http://127.0.0.1:8000/", True),
+        ("HTTPS://Wiki.Example/churn", True),
         ("javascript:alert(1)", False),
         ("https://a.example/ b", False),
         ("https://a.example/\n", False),

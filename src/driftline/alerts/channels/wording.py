@@ -18,7 +18,7 @@ MOST_SHOWN = 10
 
 # Control signs, halves of signs, and what turns the direction of the text around it.
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_URL = re.compile(r"https?://[^\s<>\"]{1,1990}", re.ASCII)
+_URL = re.compile(r"(?i:https?)://[^\s<>\"]{1,1990}", re.ASCII)
 
 
 def cleaned(text: str) -> str:

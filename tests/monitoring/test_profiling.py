@@ -229,6 +229,9 @@ def test_own_measures_are_left_out_with_a_note(inside: Path, capsys: pytest.Capt
     config = write_config(Path("own.yaml"), measures={"cost": "costs.py:cost"}, alerts={"budget": "none"})
     _, out, _ = said(capsys, "backtest", "march.parquet", "--config", str(config), "--json")
     notes = json.loads(out)["notes"]
+    pl.read_parquet("march.parquet").with_columns(model=pl.lit("trains")).write_parquet("renamed.parquet")
+    _, out, _ = said(capsys, "backtest", "renamed.parquet", "--config", str(config), "--json")
+    assert "renamed.parquet has profiles of the model trains, not of flights." in json.loads(out)["notes"]
     assert "Measures of one's own are left out (cost): they rest on rows, which profiles do not have." in notes
 
 
@@ -286,6 +289,11 @@ def test_tables_that_were_changed_are_refused(inside: Path, capsys: pytest.Captu
             "made by driftline 9.9: upgrade",
         ),
         (frame.with_columns(layout_bytes=pl.lit(None, pl.Binary)), "layout_bytes has no bytes"),
+        (frame.with_columns(model=pl.lit(None, pl.String)), "is damaged: model is not the name of a model"),
+        (
+            frame.with_columns(pl.lit(datetime(9999, 12, 31, tzinfo=UTC)).alias(end) for end in ("start", "end")),
+            "is damaged: 9999-12-31",
+        ),
         (frame.with_columns(predictions=pl.lit(1)), "says that it has 1 predictions"),
     ):
         with pytest.raises(DataError) as refused:

@@ -65,7 +65,9 @@ def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:
         raise DataError(f"{name} is a table of profiles without any; profile some rows with `driftline profile`")
     layout = _layout_of(frame, name)
     models = frame[MODEL].unique().sort().to_list()
-    if len(models) != 1 or not isinstance(models[0], str):
+    if not all(isinstance(one, str) for one in models):
+        raise DataError(f"{name} is damaged: {MODEL} is not the name of a model in all its rows")
+    if len(models) != 1:
         raise DataError(f"{name} has profiles of {len(models)} models ({', '.join(map(str, models))}); name one's")
     twice = frame.height - frame.select(_SAME).n_unique()
     return StoredProfiles(from_frame(frame, layout, name), layout, models[0], name, twice)

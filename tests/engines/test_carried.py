@@ -335,7 +335,8 @@ def test_an_executor_needs_this_package_and_nothing_of_spark_or_pandas() -> None
 def test_without_its_library_one_line_says_what_to_install(
     module: ModuleType, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, library, None)
+    for known in (library, *[one for one in sys.modules if one.startswith(f"{library}.")]):
+        monkeypatch.setitem(sys.modules, known, None)
     name = module.__name__.rpartition(".")[2]
     with pytest.raises(UsageError, match=rf"^driftline\.{name} needs .* pip install 'driftline\[{name}\]'$"):
         module.profile([], SMALL)

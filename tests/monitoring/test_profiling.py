@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,6 +144,10 @@ def test_what_was_profiled_is_said(inside: Path, capsys: pytest.CaptureFixture[s
         (["whole.parquet", "--output", "p.csv"], "allowed is a file that ends in .parquet, or a folder that ends in /"),
         (["whole.parquet", "--output", "whole.parquet"], "is there, and is no table of profiles; name another place"),
         (["whole.parquet", "--output", "rows/"], "is there, and is no table of profiles; name another place"),
+        (
+            ["whole.parquet", "--output", "{address}/whole.parquet"],
+            "is there, and is no table of profiles; name another",
+        ),
         (["whole.parquet", "--output", "no/p.parquet"], "make it first"),
         (["own.parquet", "--output", "p.parquet"], "is a table of profiles, which are made already"),
         (["other.parquet", "--output", "p.parquet"], "has none of the columns that the reference has: delay, stops"),
@@ -164,7 +171,7 @@ def test_what_cannot_be_profiled_is_refused_in_one_line(
     whole.drop("time").write_parquet("timeless.parquet")
     whole.clear().write_parquet("none.parquet")
     write_config(Path("timeless.yaml"), columns={"prediction": "said", "label": "late"}, alerts={})
-    code, out, err = said(capsys, "profile", *arguments)
+    code, out, err = said(capsys, "profile", *(one.replace("{address}", inside.as_uri()) for one in arguments))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert words in err
     assert not Path("p.parquet").exists()
@@ -222,7 +229,45 @@ def test_own_measures_are_left_out_with_a_note(inside: Path, capsys: pytest.Capt
     config = write_config(Path("own.yaml"), measures={"cost": "costs.py:cost"}, alerts={"budget": "none"})
     _, out, _ = said(capsys, "backtest", "march.parquet", "--config", str(config), "--json")
     notes = json.loads(out)["notes"]
+    pl.read_parquet("march.parquet").with_columns(model=pl.lit("trains")).write_parquet("renamed.parquet")
+    _, out, _ = said(capsys, "backtest", "renamed.parquet", "--config", str(config), "--json")
+    assert "renamed.parquet has profiles of the model trains, not of flights." in json.loads(out)["notes"]
     assert "Measures of one's own are left out (cost): they rest on rows, which profiles do not have." in notes
+
+
+def test_profiles_that_are_there_twice_are_said(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(write_config(Path("plain.yaml"), alerts={"budget": "none"}))
+    said(capsys, "profile", "rows/2025-03.parquet", "--output", "once-1.parquet", "--config", config)
+    shutil.copy("once-1.parquet", "once-2.parquet")
+    words = f"once-*.parquet has {len(pl.read_parquet('once-1.parquet'))} profiles twice, of the same window"
+    for history, expected in (("once-1.parquet", False), ("once-*.parquet", True)):
+        for command in (["backtest", history, "--config", config], ["check", "reference.parquet", history]):
+            _, out, _ = said(capsys, *command, "--json")
+            assert (words in " ".join(json.loads(out)["notes"])) == expected
+
+
+@pytest.mark.parametrize("first", ["rows", "profiles"])
+def test_rows_and_profiles_together_are_refused(first: str, inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(f"{first}-first")
+    folder.mkdir()
+    rows, made = ("1", "2") if first == "rows" else ("2", "1")
+    shutil.copy("rows/2025-03.parquet", f"{folder}/mixed-{rows}.parquet")
+    said(capsys, "profile", "rows/2025-03.parquet", "--output", f"{folder}/mixed-{made}.parquet")
+    for command in (["check", "reference.parquet"], ["backtest"]):
+        code, out, err = said(capsys, *command, f"{folder}/mixed-*.parquet")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"has files of rows ({folder}/mixed-{rows}.parquet) and tables of profiles" in err
+
+
+def test_a_full_disk_is_one_line(inside: Path) -> None:
+    output = "full/"  # Delta Lake raises errors of its own
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
+    run = f"{limited}from driftline.cli.main import main; main(['profile', 'whole.parquet', '--output', {output!r}])"
+    done = subprocess.run([sys.executable, "-c", run], check=False, capture_output=True, text=True, cwd=inside)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        f"driftline: {output} cannot be written: files may not grow any larger here"
+    )
 
 
 # ---- tables from anywhere --------------------------------------------------------------------------------------------
@@ -244,6 +289,11 @@ def test_tables_that_were_changed_are_refused(inside: Path, capsys: pytest.Captu
             "made by driftline 9.9: upgrade",
         ),
         (frame.with_columns(layout_bytes=pl.lit(None, pl.Binary)), "layout_bytes has no bytes"),
+        (frame.with_columns(model=pl.lit(None, pl.String)), "is damaged: model is not the name of a model"),
+        (
+            frame.with_columns(pl.lit(datetime(9999, 12, 31, tzinfo=UTC)).alias(end) for end in ("start", "end")),
+            "is damaged: 9999-12-31",
+        ),
         (frame.with_columns(predictions=pl.lit(1)), "says that it has 1 predictions"),
     ):
         with pytest.raises(DataError) as refused:

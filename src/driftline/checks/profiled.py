@@ -67,7 +67,12 @@ def check_profiles(request: Request, task: Task | None, positive: str | None) ->
     before, now = (_side(table, layout) for table in sides)
     types = _types(layout)
     measures = ", ".join(sorted(request.own))
-    said = (_LEFT_OUT, *([f"measures of one's own are left out ({measures}): they rest on rows"] if measures else []))
+    told = dict.fromkeys(note for one in stored for note in one.notes)
+    said = (
+        _LEFT_OUT,
+        *told,
+        *([f"measures of one's own are left out ({measures}): they rest on rows"] if measures else []),
+    )
     timed = replace(layout, windows=None, columns=replace(layout.columns, id=None, time=_time(layout)))
     floors = request.floors or EffectThresholds()
     comparison = Comparison(timed, before, now, types, types, floors, said)

@@ -18,18 +18,32 @@ from driftline.profiles.table import ProfileTable, as_frame, from_frame
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
 from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, TELLING, holds_profiles
+from driftline.text.numbers import count
+
+_SAME = ("start", "end", "version", "profile", "segments")
 
 
 class StoredProfiles(NamedTuple):
     """What a stored table holds: its profiles, the layout that they were made with, and the model's name.
 
-    ``name`` is where it came from, for messages.
+    ``name`` is where it came from, for messages. ``twice`` is how many of its rows are there once more, byte for byte:
+    most likely the same rows were profiled twice.
     """
 
     table: ProfileTable
     layout: Layout
     model: str
     name: str
+    twice: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever reads the profiles has to be told, in words without a full stop."""
+        if not self.twice:
+            return ()
+        profiles = "1 profile" if self.twice == 1 else f"{count(self.twice)} profiles"
+        same = "of the same window and version and with the same counts"
+        return (f"{self.name} has {profiles} twice, {same}: rows that were profiled twice count twice",)
 
 
 def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
@@ -51,9 +65,12 @@ def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:
         raise DataError(f"{name} is a table of profiles without any; profile some rows with `driftline profile`")
     layout = _layout_of(frame, name)
     models = frame[MODEL].unique().sort().to_list()
-    if len(models) != 1 or not isinstance(models[0], str):
+    if not all(isinstance(one, str) for one in models):
+        raise DataError(f"{name} is damaged: {MODEL} is not the name of a model in all its rows")
+    if len(models) != 1:
         raise DataError(f"{name} has profiles of {len(models)} models ({', '.join(map(str, models))}); name one's")
-    return StoredProfiles(from_frame(frame, layout, name), layout, models[0], name)
+    twice = frame.height - frame.select(_SAME).n_unique()
+    return StoredProfiles(from_frame(frame, layout, name), layout, models[0], name, twice)
 
 
 def _layout_of(frame: pl.DataFrame, name: str) -> Layout:

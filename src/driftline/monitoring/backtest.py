@@ -83,7 +83,9 @@ def backtest_profiles(
     replayed = list(replay_profiles(setup, stored.table, _shares(progress)))
     if not replayed:
         raise DataError(f"{stored.name} has no row with a time; a backtest judges windows of time")
-    notes = []
+    notes = [f"{note}." for note in stored.notes]
+    if stored.model != setup.name:
+        notes.append(f"{stored.name} has profiles of the model {shown(stored.model)}, not of {shown(setup.name)}.")
     if setup.config.measures:
         names = ", ".join(sorted(setup.config.measures))
         notes.append(f"Measures of one's own are left out ({names}): they rest on rows, which profiles do not have.")

@@ -19,8 +19,8 @@ from driftline.monitoring.setup import ModelSetup
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable
 from driftline.sources.far import store_options
-from driftline.sources.files import files_of
-from driftline.sources.profiled import is_profiles
+from driftline.sources.files import files_of, open_rows
+from driftline.sources.profiled import holds_profiles, is_profiles
 from driftline.sources.rows import Rows, readable
 from driftline.store.durable import replacing
 from driftline.text.durations import length
@@ -146,6 +146,7 @@ def require_free(output: str) -> None:
         allowed = "a file that ends in .parquet, or a folder that ends in / for a table of Delta Lake"
         raise UsageError(f"--output {output} came; allowed is {allowed}")
     if "://" in output:
+        _require_profiles_at(output)
         return
     path = Path(output)
     if not path.absolute().parent.is_dir():
@@ -157,12 +158,21 @@ def require_free(output: str) -> None:
         raise UsageError(f"--output {output} is a folder; allowed is a file there, such as {output}/profiles.parquet")
 
 
+def _require_profiles_at(address: str) -> None:
+    try:
+        columns = open_rows(address).schema
+    except (DataError, UsageError):  # nothing is there, or what is wrong is said when it is written
+        return
+    if not holds_profiles(columns):
+        raise UsageError(f"--output {address} is there, and is no table of profiles; name another place")
+
+
 def write_profiles(frame: pl.DataFrame, output: str) -> int:
     """Write a stored table whole or not at all; return its size in bytes, 0 if that is not known.
 
     It is a file of Parquet, or a table of Delta Lake where the place ends in ``/`` or is one: then its next version.
     """
-    with readable(output):
+    with readable(output, foreign=True, done="written"):
         if _is_delta(output):
             frame.write_delta(output.rstrip("/"), mode="overwrite", storage_options=store_options(output))
             return 0

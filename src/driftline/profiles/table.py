@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 
 from driftline.errors import CodecError, DataError, MergeError
-from driftline.events import Window
+from driftline.events import Window, WindowSpec
 from driftline.profiles.by_window import Profiled, by_window, profile_with_segments
 from driftline.profiles.column import NumericColumn
 from driftline.profiles.frame import FEATURE
@@ -192,6 +192,13 @@ def from_batch(batch: pa.RecordBatch, layout: Layout) -> ProfileTable:
     return from_frame(frame, layout)
 
 
+def _is_cut(window: Window, windows: WindowSpec | None) -> bool:
+    try:
+        return windows is not None and windows.window_of(window.start) == window
+    except (OverflowError, ValueError):  # next to the first or last year there is
+        return False
+
+
 def _from_row(row: tuple[Any, ...], layout: Layout, name: str) -> tuple[Key, Profiled]:
     start, end, version, predictions, labelled, profile, segments, digest = row
     where = f"{name}, the profile from {start.isoformat() if start is not None else 'no time'}"
@@ -203,7 +210,7 @@ def _from_row(row: tuple[Any, ...], layout: Layout, name: str) -> tuple[Key, Pro
     if version is None or profile is None or (start is None) != (end is None):
         raise DataError(f"{where} is damaged: it lacks its version, its profile or an end of its window")
     window = None if start is None or end is None else Window(start, end)
-    if window is not None and (layout.windows is None or layout.windows.window_of(window.start) != window):
+    if window is not None and not _is_cut(window, layout.windows):
         raise DataError(f"{where} is damaged: {window.start} to {window.end} is no window of its layout")
     try:
         whole = decode(profile, WindowProfile)

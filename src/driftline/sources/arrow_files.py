@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driftline.errors import UsageError
 from driftline.sources.rows import ReopenedRows, batch_rows, readable
 
 if TYPE_CHECKING:
@@ -39,7 +40,15 @@ def _begins(file: Path) -> bytes:
 def _dataset(files: Sequence[Path], kind: str, name: str, ignore: Collection[str]) -> ReopenedRows:
     import pyarrow.dataset
 
+    from driftline.sources.profiled import holds_profiles  # which opens files with this
+
     rows = pyarrow.dataset.dataset([str(file.absolute()) for file in files], format=kind)
+    profiled = [holds_profiles(one.physical_schema.names) for one in rows.get_fragments()]
+    if any(profiled) and not all(profiled):
+        raise UsageError(
+            f"{name} has files of rows ({files[profiled.index(False)]}) and tables of profiles "
+            f"({files[profiled.index(True)]}); name either the ones or the others"
+        )
 
     def opened(columns: Sequence[str]) -> Any:
         size = batch_rows(len(columns))

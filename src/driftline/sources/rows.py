@@ -345,11 +345,11 @@ class ReopenedRows:
 class readable:  # noqa: N801 - a context manager, used as a verb
     """Turns errors of reading into a `DataError` of one line that names the source.
 
-    A ``foreign`` source may raise any exception.
+    A ``foreign`` source may raise any exception. ``done`` is what cannot be done with it.
     """
 
-    def __init__(self, name: str, *, foreign: bool = False) -> None:
-        self._name, self._foreign = name, foreign
+    def __init__(self, name: str, *, foreign: bool = False, done: str = "read") -> None:
+        self._name, self._foreign, self._done = name, foreign, done
 
     def __enter__(self) -> None:
         """Do nothing."""
@@ -363,4 +363,4 @@ class readable:  # noqa: N801 - a context manager, used as a verb
         panic = type(error).__name__ == "PanicException"  # each library in Rust has its own class
         if error is not None and (isinstance(error, ours) or panic or (self._foreign and isinstance(error, Exception))):
             words = " ".join(_HINTS.sub("", cause(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
-            raise DataError(f"{self._name} cannot be read: {words}") from error
+            raise DataError(f"{self._name} cannot be {self._done}: {words}") from error

@@ -103,7 +103,7 @@ def _place(time: str, kind: str, starts: Sequence[datetime], first: int, end: in
     if end - first <= 1:
         return str(first)
     middle = (first + end) // 2
-    start = moment(f"{starts[middle]:%Y-%m-%d %H:%M:%S}", kind)
+    start = moment(starts[middle].replace(tzinfo=None).isoformat(" ", "seconds"), kind)
     earlier, later = (_place(time, kind, starts, *part) for part in ((first, middle), (middle, end)))
     return f"CASE WHEN {time} < {start} THEN {earlier} ELSE {later} END"
 

@@ -21,7 +21,16 @@ from driftline.reports.bars import Bars
 from driftline.reports.drawn import bars_of_part
 from driftline.statistics.drift import ColumnDrift
 from driftline.text.moments import page_span, read_moment
-from driftline.text.numbers import NOTHING, count, exact, number_or_nothing, percent, percent_or_nothing, percents
+from driftline.text.numbers import (
+    NOTHING,
+    count,
+    exact,
+    fixed,
+    number_or_nothing,
+    percent,
+    percent_or_nothing,
+    percents,
+)
 from driftline.views.features import FeatureView, FeatureWindow, OfVersion, Side
 from driftline.web.ui.rendering import Render, refused
 from driftline.web.ui.series import Chart, distance_chart, missing_chart, unseen_chart
@@ -188,7 +197,7 @@ def _facts(found: FeatureView) -> Iterator[tuple[str, str, str]]:
             told = "standard deviation" if name == "sd" else name
             yield told, number_or_nothing(getattr(was, name)), number_or_nothing(getattr(became, name))
         for share in _QUANTILES:
-            told = "median" if share == 0.5 else f"{share:.0%} quantile".replace("%", " %")
+            told = "median" if share == 0.5 else f"{fixed(100 * share, 0)} % quantile"
             yield told, _quantile(was, share), _quantile(became, share)
 
 

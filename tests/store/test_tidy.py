@@ -114,7 +114,7 @@ def test_disk_and_metadata_are_bounded_and_each_byte_is_rewritten_a_few_times(
 
 
 def test_a_file_that_is_large_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidy, "FULL_BYTES", 4000)
+    monkeypatch.setattr(tidy, "FULL_BYTES", 2000)
     merged = counted(monkeypatch)
     log = EventLog(tmp_path, SCHEMA)
     for seq in range(1, 26):

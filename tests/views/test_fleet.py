@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from benchmarks.history import HOUR, History, served
 from benchmarks.history import START as BEGINNING
@@ -138,8 +140,15 @@ def test_a_rebuild_and_a_migration_make_the_same_briefs(service: Service) -> Non
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0055'"))
     database.migrate(engine)
     with engine.begin() as connection:
-        assert connection.execute(sa.select(BRIEFS)).all() == stored and len(stored) == number
+        migrated = connection.execute(sa.select(BRIEFS)).all()
+    assert len(stored) == number and [briefly(one) for one in migrated] == [briefly(one) for one in stored]
     engine.dispose()
+
+
+def briefly(stored: sa.Row[Any]) -> tuple[str, int, WindowBrief]:
+    """A stored brief as releases had it before they knew how late labels come."""
+    model, start, body = stored
+    return model, start, replace(_brief.decode(body), label_delays=())
 
 
 def test_without_rules_the_first_headline_stands_for_a_model(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 from driftline.errors import DriftlineError
 from driftline.sources.far import store_options
 from driftline.sources.files import open_rows
+from driftline.sources.rows import readable
 
 MODEL, RELEASE, LAYOUT = "model", "release", "layout_bytes"
 """The columns of a stored table of profiles beside those of `driftline.profiles.table.SCHEMA`."""
@@ -42,8 +43,9 @@ def is_profiles(given: Any) -> bool:
         return False
     name = str(given)
     try:
-        if _PARQUET.search(name) and not Path(name).is_dir():
-            return holds_profiles(pl.scan_parquet(name, storage_options=store_options(name)).collect_schema())
-        return bool(_NO_SUFFIX.search(name) or Path(name).is_dir()) and holds_profiles(open_rows(given).schema)
-    except (DriftlineError, pl.exceptions.PolarsError, OSError, ValueError):
+        with readable(name):
+            if _PARQUET.search(name) and not Path(name).is_dir():
+                return holds_profiles(pl.scan_parquet(name, storage_options=store_options(name)).collect_schema())
+            return bool(_NO_SUFFIX.search(name) or Path(name).is_dir()) and holds_profiles(open_rows(given).schema)
+    except DriftlineError:
         return False

@@ -377,7 +377,6 @@ def event(id: str, **changes: Any) -> Prediction:
 
 
 REAL_POISON = {
-    "a feature is missing": {"features": {"age": 1.0}},
     "a number is a text": {"features": {"age": "forty", "plan": "pro"}},
     "a prediction of another type": {"prediction": 7.5},
 }
@@ -440,7 +439,7 @@ def until_ready(client: TestClient) -> None:
 
 
 def test_it_is_said_at_ready_in_a_metric_and_in_quarantine(service: Service) -> None:
-    put_into_inbox(service, [event("good"), event("bad", features={"age": 1.0})])
+    put_into_inbox(service, [event("good"), event("bad", **REAL_POISON["a number is a text"])])
     for _ in range(FAILURES):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the library raises
             drain(service.models[MODEL], service.inbox, service.state)
@@ -453,7 +452,11 @@ def test_it_is_said_at_ready_in_a_metric_and_in_quarantine(service: Service) -> 
         assert answer.status_code == 200 and answer.json()["ready"] is True
         assert f'driftline_poisoned_events_total{{model="{MODEL}"}} 1.0' in client.get("/metrics").text
         [row] = client.get(f"/api/v1/models/{MODEL}/quarantine").json()["rows"]
-    assert (row["kind"], row["row"]["id"], row["row"]["features"]) == ("predictions", "bad", {"age": 1.0})
+    assert (row["kind"], row["row"]["id"], row["row"]["features"]) == (
+        "predictions",
+        "bad",
+        {"age": "forty", "plan": "pro"},
+    )
 
 
 def test_a_panic_of_each_library_is_an_error_like_others() -> None:

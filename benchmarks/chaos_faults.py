@@ -23,7 +23,7 @@ from tests.support.postgresql import PostgreSQL
 from tests.support.s3 import S3
 
 LONGEST_LIFE_SECONDS = 2.5
-REST_SECONDS = 600.0
+REST_SECONDS = 180.0
 _BAD_INPUT = 2
 RESTED_TIMES = 25
 PAUSED_SECONDS = (11.0, 16.0)
@@ -247,18 +247,13 @@ class Service:
             process.wait()
 
     def rest(self) -> None:
-        """Wait until all is processed, judged and sent.
-
-        A process that looks whether there is something to do is not idle meanwhile, for long on a busy machine: looks
-        that find all idle count together, and begin anew where events wait.
-        """
+        """Wait until all is processed, judged and sent."""
         give_up, rested = time.perf_counter() + REST_SECONDS, 0
         while rested < RESTED_TIMES:
             if time.perf_counter() > give_up:
                 raise SystemExit(f"the workers did not come to rest: {self._ready()}")
             time.sleep(0.2)
-            said = self._ready()
-            rested = 0 if not said or said.get("waiting_events") else rested + bool(said.get("idle"))
+            rested = rested + 1 if self._ready().get("idle") else 0
 
     def _ready(self) -> dict[str, Any]:
         try:

@@ -15,9 +15,10 @@ import driftline
 from driftline.cli.main import main
 from driftline.config.load import load
 from driftline.engines.local import profile_sources
-from driftline.engines.stored import stored_frame
+from driftline.engines.stored import StoredProfiles, open_profiles, stored_frame
 from driftline.errors import DataError, UsageError
 from driftline.monitoring.layouts import layout_of_model
+from driftline.sources.profiled import TELLING
 from driftline.sources.rows import FrameRows
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,6 +68,22 @@ def facts(report: Any) -> Any:
     told = report.to_dict()
     columns = {one["column"]: (one["drift"]["value"], one["missing"], one["unseen"]) for one in told["columns"]}
     return told["verdict"], told["rows"], columns, told["performance"], told["label_coverage"], told["alerts"]
+
+
+def test_each_table_is_decoded_once(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def counted(given: Any) -> StoredProfiles:
+        opened.append(given)
+        return open_profiles(given)
+
+    monkeypatch.setattr("driftline.checks.profiled.open_profiles", counted)
+    driftline.check(tables.of_reference, tables.of_current)
+    assert opened == [tables.of_reference, tables.of_current]
+
+
+def test_the_columns_that_tell_a_table_of_profiles_are_those_that_it_has(tables: Tables) -> None:
+    assert set(pl.read_parquet_schema(tables.of_current)) == TELLING
 
 
 def test_profiles_on_either_side_or_both_say_what_rows_say(tables: Tables) -> None:

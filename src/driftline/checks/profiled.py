@@ -15,7 +15,7 @@ from driftline.checks.inputs import rows_of
 from driftline.checks.scan import SideProfile
 from driftline.checks.sides import Comparison, Said
 from driftline.engines.local import profile_sources, sampled
-from driftline.engines.stored import open_profiles
+from driftline.engines.stored import StoredProfiles, open_profiles
 from driftline.errors import DataError, UsageError
 from driftline.events import Kind, Task
 from driftline.lookalikes import shown
@@ -48,10 +48,11 @@ def check_profiles(request: Request, task: Task | None, positive: str | None) ->
     Raises `DataError` for two tables that were not made alike, and `UsageError` for arguments that differ from how the
     profiles were made.
     """
-    stored = [open_profiles(side) for side in (request.reference, request.current) if is_profiles(side)]
+    given = [open_profiles(side) if is_profiles(side) else side for side in (request.reference, request.current)]
+    stored = [side for side in given if isinstance(side, StoredProfiles)]
     layout = stored[0].layout
     if stored[-1].layout.digest != layout.digest:
-        differs = " and ".join(layout.differences(stored[-1].layout)) or "grids"
+        differs = " and ".join(layout.differences(stored[-1].layout))
         raise DataError(
             f"{stored[-1].name} has profiles that were made with another configuration or reference than those of "
             f"{stored[0].name}: the {differs} differ; profile both with one configuration"
@@ -61,10 +62,8 @@ def check_profiles(request: Request, task: Task | None, positive: str | None) ->
         from driftline.checks.ruled import require_features
 
         require_features(request.rules, layout.schema.features)
-    sides = [
-        _table(side, name, layout) for side, name in ((request.reference, "reference"), (request.current, "current"))
-    ]
-    before, now = (_side(table, layout) for table in sides)
+    tables = [_table(side, name, layout) for side, name in zip(given, ("reference", "current"), strict=True)]
+    before, now = (_side(table, layout) for table in tables)
     types = _types(layout)
     measures = ", ".join(sorted(request.own))
     told = dict.fromkeys(note for one in stored for note in one.notes)
@@ -92,8 +91,8 @@ def _require_alike(columns: Columns, task: Task | None, positive: str | None, la
 
 
 def _table(given: Any, side: str, layout: Layout) -> ProfileTable:
-    if is_profiles(given):
-        return open_profiles(given).table
+    if isinstance(given, StoredProfiles):
+        return given.table
     if layout.hashed:
         named = ", ".join(shown(name) for name in layout.hashed)
         raise UsageError(f"the profiles have hashed values of {named}, and rows came beside them; profile these, too")

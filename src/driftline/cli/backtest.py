@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from driftline.cli.configured import config_file, which_model
 from driftline.cli.main import ALERTS, OK
 from driftline.cli.streams import print_json
 from driftline.errors import UsageError
@@ -23,16 +24,8 @@ _SERVED = "served:"
 
 @click.command("backtest")
 @click.argument("history")
-@click.option(
-    "--config",
-    "config_path",
-    default="driftline.yaml",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    metavar="F",
-    help="Columns, window, reference, budget and rules of the model.",
-)
-@click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
+@config_file("Columns, window, reference, budget and rules of the model.")
+@which_model
 @click.option("--changed", metavar="T", help="When the world changed, such as 2026-03-01: how late was each alert?")
 @click.option(
     "--against",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftline.cli.configured import which_model
 from driftline.cli.main import ALERTS, OK
 from driftline.cli.streams import print_json
 from driftline.environment import quiet_blas, read_little_ahead
@@ -81,7 +82,7 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     metavar="F",
     help="Take columns, task and rules from driftline.yaml.",
 )
-@click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
+@which_model
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the report as one HTML file.")
 def command(

@@ -21,6 +21,22 @@ _folder = click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`."
 )
 
+which_model = click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
+"""The option of commands that work with one model, ``model``."""
+
+
+def config_file(help: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """Return the option ``config_path`` of commands that read a configuration and no folder of data."""
+    return click.option(
+        "--config",
+        "config_path",
+        default="driftline.yaml",
+        show_default=True,
+        type=click.Path(path_type=Path),
+        metavar="F",
+        help=help,
+    )
+
 
 def configured(command: Callable[..., _Result]) -> Callable[..., _Result]:
     """Give a command ``--config`` and ``--data``, and the argument ``config``: a function that reads them.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftline.cli.configured import config_file, which_model
 from driftline.cli.main import OK
 from driftline.cli.streams import print_json
 from driftline.errors import UsageError
@@ -26,16 +27,8 @@ ENGINES = ("local", "spark", "sql")
 
 @click.command("profile")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option(
-    "--config",
-    "config_path",
-    default="driftline.yaml",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    metavar="F",
-    help="Columns, window and reference of the model.",
-)
-@click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
+@config_file("Columns, window and reference of the model.")
+@which_model
 @click.option(
     "--output",
     required=True,
@@ -112,7 +105,7 @@ def _counted(config: ModelConfig, paths: tuple[str, ...], rows: str | None) -> S
     from urllib.parse import urlsplit
 
     from driftline import sql
-    from driftline.monitoring.profiling import layout_in_database, require_windows
+    from driftline.monitoring.profiling import layout_of_history, require_windows
 
     if len(paths) != 1 or rows is None:
         raise UsageError("of a database, say its address as PATH, and the table or query as --rows TABLE|SELECT")
@@ -121,7 +114,7 @@ def _counted(config: ModelConfig, paths: tuple[str, ...], rows: str | None) -> S
             "the address holds a password, and other people see a command line; put the address into a variable and "
             "say env:NAME, or the password into PGPASSWORD or ~/.pgpass"
         )
-    found = sql.profile(paths[0], rows, layout_in_database(config))
+    found = sql.profile(paths[0], rows, layout_of_history(config, ()))
     require_windows(found.table, rows)
     return found
 
@@ -134,7 +127,7 @@ def _profiled(
     if engine == "local":
         history = open_history(config, paths)
         return profile_history(history, told), history.layout
-    # It imports no Spark, and says in one line how to get one.
-    profile_files: Callable[..., ProfileTable] = importlib.import_module("driftline.spark").profile_files
+    from driftline.spark import profile_files  # which imports no Spark, and says in one line how to get one
+
     layout = layout_of_history(config, paths)
     return require_windows(profile_files(list(paths), layout), ", ".join(paths)), layout

@@ -96,7 +96,7 @@ def require_layout(stored: StoredProfiles, layout: Layout, model: str) -> None:
     """Refuse profiles that cannot be compared with a model's reference."""
     if stored.layout.digest == layout.digest:
         return
-    differs = " and ".join(stored.layout.differences(layout)) or "grids"
+    differs = " and ".join(stored.layout.differences(layout))
     raise DataError(
         f"{stored.name} has profiles of {shown(stored.model)} that were made with another configuration or reference "
         f"than that of {shown(model)}: the {differs} differ; profile the rows again with this configuration"

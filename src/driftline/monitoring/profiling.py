@@ -49,19 +49,16 @@ def open_history(config: ModelConfig, paths: Sequence[str]) -> History:
 
 
 def layout_of_history(config: ModelConfig, paths: Sequence[str]) -> Layout:
-    """Return the layout of rows that another engine reads: decided by the first of them where they are within reach."""
+    """Return the layout of rows that another engine reads: decided by the first of them where they are within reach.
+
+    Those of a database are under no path, and their types leave nothing open.
+    """
     _require_times(config)
     try:
         sources = [opened(file, config) for path in paths[:1] for file in files_of(path)[:1]]
     except (DataError, UsageError):  # such as hdfs://, or a path of the cluster's own
         sources = []
     return _layout(config, sources)
-
-
-def layout_in_database(config: ModelConfig) -> Layout:
-    """Return the layout of rows in a database, whose types leave nothing open."""
-    _require_times(config)
-    return _layout(config, [])
 
 
 def _layout(config: ModelConfig, sources: Sequence[Rows]) -> Layout:

@@ -133,7 +133,10 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
             replace(self.schema, features={}, classes=(), segments={}),
             replace(other.schema, features={}, classes=(), segments={}),
         )
-        return [name for name, (one, two) in pairs.items() if one != two] or ["schemas"][: rest[0] != rest[1]]
+        found = [name for name, (one, two) in pairs.items() if one != two]
+        if found or self.digest == other.digest:
+            return found
+        return ["schemas"] if rest[0] != rest[1] else ["grids"]
 
     @cached_property
     def reads(self) -> tuple[str, ...]:

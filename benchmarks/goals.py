@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
 
 def judge(results: Results) -> list[Judged]:
-    """Every goal, in the design's order; what was not measured in these results says so.
+    """Every goal that `make bench` can judge, in the design's order; what was not measured in these results says so.
 
     Where the goal was set from a figure of the peer without its imports (profile, daily performance), it is judged
     without the imports of either side, and the ratio of the whole processes stands beside it.
@@ -77,8 +77,6 @@ def judge(results: Results) -> list[Judged]:
         _seconds("import driftline", 0.1, results.entry("start", 0, 0, DRIFTLINE)),
         _helps(results),
         _at_most("SDK log, a call", "≤ 5 µs, median", _call(results.entry("log", 0, 0, DRIFTLINE)), 5, "{:.1f} µs"),
-        Judged("ingest over HTTP, one core, 100 events a request, durable", "≥ 50 k events/s", "", None),
-        Judged("label join, 1 M labels into 10 M waiting predictions", "≤ 5 s, ≤ 600 MB", "", None),
     ]
 
 

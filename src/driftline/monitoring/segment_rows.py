@@ -1,4 +1,4 @@
-"""One feature of the rows of one segment: profiled when somebody asks, for windows are not kept so.
+"""One feature of the rows of each segment: profiled when somebody asks, for windows are not kept so.
 
 The rows of a window come from the event log, those of the reference from its file: of both only the columns of the
 feature and of the segment are read, once, and what they say is the ordinary profile. So the segments of a column,
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from driftline.events import Kind, Schema, Segment, Window
+from driftline.events import Kind, Schema, Window
 from driftline.monitoring.hiding import opened
 from driftline.monitoring.options import ModelConfig
 from driftline.profiles import Column, Reference, canonical
@@ -31,14 +31,13 @@ MOST_LONG_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRows:
-    """A feature of the rows of a segment: of how many ``rows``, and what they say, None where they lack the feature.
+class Part:
+    """The rows of one segment and version: how many, and what they say of the feature, None where they lack it."""
 
-    ``looked_at`` is how many rows there are of all segments.
-    """
-
-    versions: Mapping[str, tuple[int, Column | None]]
-    looked_at: int
+    segment: str
+    version: str
+    rows: int
+    column: Column | None
 
 
 def too_many(rows: int, kind: Kind, what: str) -> str:
@@ -49,48 +48,49 @@ def too_many(rows: int, kind: Kind, what: str) -> str:
     return f"{what} has {count(rows)} rows; to show a segment of a {kind} feature, at most {count(most)} are read"
 
 
-def rows_of_window(
+def parts_of_window(
     log: EventLog,
     window: Window,
     feature: str,
-    segment: Segment,
+    by: str,
     schema: Schema,
     reference: Reference,
     *,
     through: Mapping[Table, int] | None = None,
-) -> SegmentRows:
-    """Profile a feature of a segment's rows in a window, by version; ``through`` is as for `EventLog.window_rows`."""
-    rows = log.inputs_of(window, [FEATURE + feature, FEATURE + segment.column], through=through)
-    mine = rows.filter(segment_values(rows, segment.column, schema) == segment.value)
-    parts = mine.partition_by("version", as_dict=True, maintain_order=True)
-    found = {
-        str(version): (part.height, _profiled(part, feature, schema, reference))
-        for (version,), part in sorted(parts.items())
-    }
-    return SegmentRows(found, rows.height)
+) -> list[Part]:
+    """Profile a feature of each segment of a column in a window, by version, both sorted.
+
+    ``through`` is as for `EventLog.window_rows`.
+    """
+    rows = log.inputs_of(window, [FEATURE + feature, FEATURE + by], through=through)
+    return _parts(rows, segment_values(rows, by, schema), feature, schema, reference)
 
 
-def rows_of_reference(
-    config: ModelConfig, feature: str, segment: Segment, schema: Schema, reference: Reference, months: Sequence[int]
-) -> Column | None:
-    """Profile a feature of a segment's rows in the reference's file, of the ``months`` of its season or of all.
+def parts_of_reference(
+    config: ModelConfig, feature: str, by: str, schema: Schema, reference: Reference, months: Sequence[int]
+) -> list[Part]:
+    """Profile a feature of each segment of a column in the reference's file, of the ``months`` of its season or of all.
 
-    None where there are no such rows. Raises `DataError` and `UsageError` for a file that cannot be read.
+    They are of no version. Raises `DataError` and `UsageError` for a file that cannot be read.
     """
     source, columns = opened(config.reference, config), config.columns
-    wanted = dict.fromkeys((feature, segment.column, *([columns.time] if months and columns.time else [])))
+    wanted = dict.fromkeys((feature, by, *([columns.time] if months and columns.time else [])))
     names = [name for name in wanted if name in source.schema]
     came = pl.concat([source.sample().select(names).clear(), *source.batches(names)], how="vertical_relaxed")
     rows = canonical(read_as_served(came, columns, typed=source.typed), columns, schema)
     if months:
         month = in_calendar(rows["time"]).dt.convert_time_zone(config.window.timezone).dt.month()
         rows = rows.filter(month.is_in(pl.Series(months).implode()))
-    named = rows.select(pl.col(SEGMENT + segment.column).alias(FEATURE + segment.column))
-    return _profiled(
-        rows.filter(segment_values(named, segment.column, schema) == segment.value), feature, schema, reference
-    )
+    named = rows.select(pl.col(SEGMENT + by).alias(FEATURE + by))
+    rows = rows.with_columns(version=pl.lit(""))
+    return _parts(rows, segment_values(named, by, schema), feature, schema, reference)
 
 
-def _profiled(rows: pl.DataFrame, feature: str, schema: Schema, reference: Reference) -> Column | None:
-    alone = rows.select(name for name in [FEATURE + feature] if name in rows.columns)
-    return reference.profiled(alone, schema).features.columns.get(feature) if rows.height else None
+def _parts(rows: pl.DataFrame, segments: pl.Series, feature: str, schema: Schema, reference: Reference) -> list[Part]:
+    """Profile the feature of rows by segment, shape (n,), and version."""
+    name = FEATURE + feature
+    alone = rows.select("version", *([name] if name in rows.columns else [])).with_columns(segments.alias(SEGMENT))
+    return [
+        Part(str(segment), str(version), part.height, reference.profiled(part, schema).features.columns.get(feature))
+        for (segment, version), part in sorted(alone.partition_by(SEGMENT, "version", as_dict=True).items())
+    ]

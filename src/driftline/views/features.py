@@ -68,11 +68,23 @@ class OfVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class OfSegment:
+    """The rows of one segment in the shown window, compared with the same segment of the other side.
+
+    The p-value of ``drift`` is adjusted for all segments of the column; it is None where the window has no such row.
+    """
+
+    value: str
+    rows: int
+    drift: ColumnDrift | None
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureView:
     """A feature. ``before`` and ``now`` are compared, each None without a judged window.
 
     ``history`` is by time, and of all rows; the others are of a ``segment`` where that was asked for. ``segments`` are
-    those that can be asked for, by column.
+    those that can be asked for, by column, and ``by_segment`` has all of that column.
     """
 
     feature: str
@@ -83,6 +95,7 @@ class FeatureView:
     compared: ColumnDrift | None
     versions: tuple[OfVersion, ...]
     segment: Segment | None = None
+    by_segment: tuple[OfSegment, ...] = ()
     segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

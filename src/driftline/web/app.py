@@ -43,6 +43,7 @@ from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store.outbox import Outbox
 from driftline.text import visible
+from driftline.views.feature_document import feature_document
 from driftline.views.metrics import MetricsReader
 from driftline.views.segments import MOST_WINDOWS
 from driftline.web.access import Gate, asked_at, base_of, name_of, said, sign_in_routes
@@ -182,6 +183,21 @@ def _answers(service: Service) -> APIRouter:
         _require_zones(start=start, end=end)
         found = service.views.segments_changed(model, measure=measure, start=start, end=end, newest=windows)
         return json_answer(found)
+
+    @router.get(
+        "/models/{model}/features/{feature:path}",
+        summary="A feature in a window against the reference, or another window; of all rows or of a segment.",
+    )
+    def feature(
+        model: str,
+        feature: str,
+        window: datetime | None = None,
+        against: datetime | None = None,
+        segment: str | None = None,
+    ) -> Response:
+        _require_zones(window=window, against=against)
+        found = service.views.feature(model, feature, window=window, against=against, segment=segment)
+        return json_answer(feature_document(model, found))
 
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
     def model_alerts(

@@ -119,15 +119,23 @@ def feature_document(model: str, found: FeatureView) -> FeatureDocument:
         before=_side(found.before),
         now=_side(found.now),
         verdict=None if shown is None else shown.drift.get(found.feature),
-        compared=found.compared,
+        compared=None if found.compared is None else _named(found, found.compared),
         bars=None if bars is None else BarsDocument(bars.names, bars.reference, bars.current),
-        versions=[VersionDocument(one.version, one.rows, one.drift) for one in found.versions],
-        segments=[SegmentDocument(one.value, one.rows, one.drift) for one in found.by_segment],
+        versions=[VersionDocument(one.version, one.rows, _named(found, one.drift)) for one in found.versions],
+        segments=[
+            SegmentDocument(one.value, one.rows, None if one.drift is None else _named(found, one.drift))
+            for one in found.by_segment
+        ],
         history=[
             WindowDocument(one.start, one.end, one.stage, one.predictions, one.drift.get(found.feature))
             for one in found.history
         ],
     )
+
+
+def _named(found: FeatureView, drift: ColumnDrift) -> ColumnDrift:
+    """Return a comparison with the name of the feature, which it does not have where one column is compared alone."""
+    return msgspec.structs.replace(drift, column=found.feature)
 
 
 def verdict_window(found: FeatureView) -> FeatureWindow | None:

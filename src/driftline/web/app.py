@@ -100,6 +100,7 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     door = EventDoor(service)
     app.include_router(door.router())
     app.include_router(_answers(service))
+    app.include_router(_answers_on_parts(service))
     app.include_router(_attention(service))
     app.include_router(feedback_routes(service))
     app.include_router(forgetting_routes(service))
@@ -169,6 +170,38 @@ def _answers(service: Service) -> APIRouter:
         found = service.views.windows(model, start=start, end=end, version=version, segment=segment)
         return json_answer({"model": model, "windows": [_flat(one) for one in found]})
 
+    @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
+    def model_alerts(
+        request: Request, model: str, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
+    ) -> Response:
+        return _listed(request, service.views.alerts(model, status=status, limit=limit, before=before), limit)
+
+    @router.get("/models/{model}/quarantine", summary="Rows that were set aside, newest first.")
+    def quarantine(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
+        service.views.model_config(model)
+        return json_answer({"rows": service.inbox.quarantined(model, most=limit)})
+
+    @router.get("/alerts", summary="The alerts of all models, the newest window first.")
+    def alerts(
+        request: Request, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
+    ) -> Response:
+        return _listed(request, service.views.alerts(status=status, limit=limit, before=before), limit)
+
+    @router.get("/alerts/{alert}", summary="One alert, as the list of alerts has it.")
+    def alert(alert: str) -> Response:
+        return json_answer(service.views.alert(alert))
+
+    @router.get("/alerts/{alert}/explanation", summary="Where an alert's threshold came from, and its verdict again.")
+    def explanation(alert: str) -> Response:
+        return json_answer(service.views.explanation(alert))
+
+    return router
+
+
+def _answers_on_parts(service: Service) -> APIRouter:
+    """Add the routes on the segments and on the features of a model."""
+    router = APIRouter(prefix="/api/v1", tags=["answers"])
+
     @router.get(
         "/models/{model}/segments",
         summary="Which segments became worse than on the reference, and what each adds to the change of all rows.",
@@ -198,31 +231,6 @@ def _answers(service: Service) -> APIRouter:
         _require_zones(window=window, against=against)
         found = service.views.feature(model, feature, window=window, against=against, segment=segment)
         return json_answer(feature_document(model, found))
-
-    @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
-    def model_alerts(
-        request: Request, model: str, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
-    ) -> Response:
-        return _listed(request, service.views.alerts(model, status=status, limit=limit, before=before), limit)
-
-    @router.get("/models/{model}/quarantine", summary="Rows that were set aside, newest first.")
-    def quarantine(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
-        service.views.model_config(model)
-        return json_answer({"rows": service.inbox.quarantined(model, most=limit)})
-
-    @router.get("/alerts", summary="The alerts of all models, the newest window first.")
-    def alerts(
-        request: Request, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
-    ) -> Response:
-        return _listed(request, service.views.alerts(status=status, limit=limit, before=before), limit)
-
-    @router.get("/alerts/{alert}", summary="One alert, as the list of alerts has it.")
-    def alert(alert: str) -> Response:
-        return json_answer(service.views.alert(alert))
-
-    @router.get("/alerts/{alert}/explanation", summary="Where an alert's threshold came from, and its verdict again.")
-    def explanation(alert: str) -> Response:
-        return json_answer(service.views.explanation(alert))
 
     return router
 

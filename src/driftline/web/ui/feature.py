@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from driftline.charts.distributions import over_categories, over_numbers
 from driftline.errors import UnknownNameError, UsageError
-from driftline.events import Kind, Segment
+from driftline.events import Kind
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView
 from driftline.reports.bars import Bars
@@ -32,6 +32,7 @@ from driftline.text.numbers import (
 )
 from driftline.views.feature_document import QUANTILES, Facts, bars_between, facts_of, verdict_window
 from driftline.views.features import FeatureView, FeatureWindow, OfSegment, OfVersion, Side
+from driftline.web.ui.asked import moment_key, segment_key
 from driftline.web.ui.rendering import Render, refused
 from driftline.web.ui.series import Chart, distance_chart, missing_chart, unseen_chart
 
@@ -111,7 +112,7 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
     shown = found.now.window.start if found.now is not None and found.now.window is not None else None
     at = verdict_window(found)
     judged = None if at is None else at.drift.get(feature)
-    sides = [("window", _key(shown)), ("against", _key(against))]
+    sides = [("window", moment_key(shown)), ("against", moment_key(against))]
 
     def query(segment: str) -> str:
         """Return the query of the same page for another segment."""
@@ -123,8 +124,8 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
         model=model,
         found=found,
         choices=[_choice(one, feature, zone) for one in reversed(found.history)],
-        shown=_key(shown),
-        against=_key(against) or REFERENCE,
+        shown=moment_key(shown),
+        against=moment_key(against) or REFERENCE,
         reference=REFERENCE,
         names=_names(found, zone),
         drawn=drawn_over(found),
@@ -146,18 +147,9 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
     )
 
 
-def segment_key(segment: Segment | None) -> str:
-    """Return a segment as addresses have it; empty for all rows."""
-    return "" if segment is None else f"{segment.column}:{segment.value}"
-
-
-def _key(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def _choice(one: FeatureWindow, feature: str, zone: ZoneInfo) -> Choice:
     drift = one.drift.get(feature)
-    return Choice(_key(one.start), page_span(one.start, one.end, zone), drift is not None and drift.drifted)
+    return Choice(moment_key(one.start), page_span(one.start, one.end, zone), drift is not None and drift.drifted)
 
 
 def _names(found: FeatureView, zone: ZoneInfo) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from driftline.views.lines import VersionLine
 from driftline.views.values import ModelDetail, WindowView
 from driftline.web.access import base_of
 from driftline.web.ui import shown
-from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of
+from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, feature_query, field_of
 from driftline.web.ui.first_events import first_events
 from driftline.web.ui.heat import heat_map
 from driftline.web.ui.promotions import champion_of, promotions
@@ -154,6 +154,7 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         times=below_a_day(config),
         heat=heat_map(windows, zone, address, every=every) if slice.segment is None and not asked.then else None,
         every=every,
+        feature_query=feature_query(segment=slice.segment),
         starting=None if view.predictions else first_events(request, config, views.schema(model), view.waiting_events),
         champion=champion_of(requests),
         challengers=challengers,

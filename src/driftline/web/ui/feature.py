@@ -26,6 +26,7 @@ from driftline.text.numbers import (
     exact,
     fixed,
     number_or_nothing,
+    p_words,
     percent,
     percent_or_nothing,
     percents,
@@ -262,6 +263,7 @@ def _compared(drift: ColumnDrift) -> tuple[str, str, str]:
     distance = drift.problem or NOTHING
     if drift.value is not None and drift.threshold is not None:
         distance = f"{drift.measure} {number_or_nothing(drift.value)}, threshold {exact(drift.threshold)}"
+        distance += "" if drift.p_value is None else f", {p_words(drift.p_value)}"
     return _state(None, drift), distance, percent_or_nothing(drift.missing_current)
 
 

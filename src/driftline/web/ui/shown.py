@@ -185,7 +185,9 @@ def model_page(
         if not alone and (slice == WHOLE or len(windows) == looked_at)
         else 0,
         judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
-        drift=tuple(_drift_rows(judged.summary, compared)) if judged is not None else (),
+        drift=tuple(_drift_rows(judged.summary, windows if slice.segment is None else ()))
+        if judged is not None
+        else (),
         missing=tuple(missing(model, config, [*newest, *windows], zone)),
         slice=slice,
         query="" if slice == WHOLE else query_of(slice),
@@ -298,11 +300,15 @@ def drift_row(
 ) -> DriftRow:
     """Prepare a row on one column; ``history`` are its distances in the windows up to that one, in order of time."""
     drifted = sum(one is not None and one.drifted for one in history)
-    spark = sparks.sparkline(
-        [_ratio(one) for one in history],
-        marked=[one is not None and one.drifted for one in history],
-        level=1.0,
-        label=f"{name}: distance over threshold in the last {len(history)} windows; drifted in {drifted}",
+    spark = (
+        Markup("")
+        if not history
+        else sparks.sparkline(
+            [_ratio(one) for one in history],
+            marked=[one is not None and one.drifted for one in history],
+            level=1.0,
+            label=f"{name}: distance over threshold in the last {len(history)} windows; drifted in {drifted}",
+        )
     )
     state: Literal["drifted", "stable", "not judged"] = (
         "drifted" if view.drifted else "stable" if view.value is not None else "not judged"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fastapi import Request
 
+from driftline.config.first_file import scalar
 from driftline.events import Kind, Schema, Task
 from driftline.monitoring.options import ModelConfig
 from driftline.templating import url_segment
@@ -85,8 +86,8 @@ def first_rule(config: ModelConfig, schema: Schema | None) -> Lines:
 def first_segments(config: ModelConfig, schema: Schema | None) -> Lines:
     """Return how the columns of segments are named: the first inputs that have names for values."""
     known = [] if schema is None else [name for name, kind in schema.inputs.items() if kind is Kind.CATEGORICAL]
-    columns = json.dumps(known[:_SEGMENTS] or ["COLUMN"], ensure_ascii=False)
-    return Lines("Segments for driftline.yaml", _of_model(config, f"columns:\n      segments: {columns}\n"))
+    columns = ", ".join(scalar(one) for one in known[:_SEGMENTS] or ["COLUMN"])
+    return Lines("Segments for driftline.yaml", _of_model(config, f"columns:\n      segments: [{columns}]\n"))
 
 
 def set_aside(request: Request, config: ModelConfig, schema: Schema | None) -> Lines:
@@ -107,7 +108,7 @@ def _said(schema: Schema) -> float | str:
 
 
 def _of_model(config: ModelConfig, lines: str) -> str:
-    return f"models:\n  {json.dumps(config.name)}:\n    {lines}"
+    return f"models:\n  {scalar(config.name)}:\n    {lines}"
 
 
 def _program(request: Request, model: str, *lines: str) -> str:

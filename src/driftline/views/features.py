@@ -166,7 +166,7 @@ def features_in(read: Work, config: ModelConfig, start: datetime, names: Sequenc
         there = [one[name] for one in columns if name in one]
         now = reduce(merge_columns, there) if there else None
         before = _of_reference(reference, config, name, rows[0].window)
-        sides = Side(None, before), Side(rows[0].window, now)
+        sides = Side(None, before), Side(rows[0].window, now, _predictions(rows))
         found.append(
             FeatureView(name, schema.features[name].value, (), *sides, compared_alone(before, now, config), ())
         )
@@ -182,7 +182,12 @@ def _rows(read: Work, model: str, start: datetime, history: Sequence[FeatureWind
 
 
 def _side(rows: Sequence[WindowRow], feature: str) -> Side:
-    return Side(rows[0].window, _column(rows, feature), {row.version: row.predictions for row in rows})
+    return Side(rows[0].window, _column(rows, feature), _predictions(rows))
+
+
+def _predictions(rows: Sequence[WindowRow]) -> dict[str, int]:
+    """Return how many predictions a window has of each version."""
+    return {row.version: row.predictions for row in rows}
 
 
 def _column(rows: Sequence[WindowRow], feature: str) -> Column | None:

@@ -294,4 +294,6 @@ def test_a_model_without_events_has_all_its_pages(tmp_path: Any) -> None:
     assert "Not compared yet" in shown(empty, f"{PAGE}/features/age").words
     assert "No window was judged in this span" in shown(empty, f"{PAGE}/segments").words
     assert "No events yet" in shown(empty, PAGE).words
+    aside = shown(empty, f"{PAGE}/quarantine").words
+    assert f"curl 'http://testserver/api/v1{PAGE}/predictions?on_error=quarantine'" in aside
     service.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ from driftline.charts.svg import LARGEST
 from driftline.text.moments import MONTHS, axis_moment
 
 _MOST_TICKS = 12
+_SIGN_PIXELS, _GAP_PIXELS = 6.6, 8.0  # of a label's sign, in letters of 12 pixels, and between two labels
 _SMALLEST = 1e-200  # below it, floats cannot represent the steps
 
 
@@ -64,6 +65,34 @@ def time_ticks(start: datetime, end: datetime, zone: ZoneInfo, most: int = _MOST
         if len(found) <= most:
             return found
     return []
+
+
+def tick_anchor(x: float) -> str:
+    """Return on which side of its place, in per cent, a label begins: at both ends it stays within the chart."""
+    return "start" if x < 2 else "end" if x > 98 else "middle"
+
+
+def extent(x: float, name: str, pixels: float) -> tuple[float, float]:
+    """Return where the label of a time begins and ends, in per cent of a chart that is so many pixels wide."""
+    size = 100 * _SIGN_PIXELS * len(name) / pixels
+    before = {"start": 0.0, "middle": size / 2, "end": size}[tick_anchor(x)]
+    return x - before, x - before + size
+
+
+def apart(ticks: Sequence[tuple[float, str]], pixels: float) -> list[tuple[float, str]]:
+    """Return the labels, each with its place in per cent, that do not run into the one before: the first stays.
+
+    >>> apart([(0, "5 Jan 21:00"), (9, "5 Jan 22:00"), (20, "5 Jan 23:00")], 600)
+    [(0, '5 Jan 21:00'), (20, '5 Jan 23:00')]
+    """
+    found: list[tuple[float, str]] = []
+    end = -math.inf
+    for x, name in ticks:
+        left, right = extent(x, name, pixels)
+        if left >= end:
+            found.append((x, name))
+            end = right + 100 * _GAP_PIXELS / pixels
+    return found
 
 
 _Walk = Callable[[datetime], Iterator[tuple[datetime, str]]]

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
-from driftline.charts.axes import nice_ticks, ticks_within, time_ticks
+from driftline.charts.axes import apart, nice_ticks, tick_anchor, ticks_within, time_ticks
 from driftline.charts.svg import coordinate, element, finite
 from driftline.text.numbers import numbers
 
@@ -28,6 +28,9 @@ MOST_POINTS = 400
 
 LINE_STYLES = 6
 """Lines beside the first look so many ways: the style sheet has a class for each."""
+
+WIDE_PIXELS, NARROW_PIXELS = 600.0, 280.0
+"""How wide a chart is at least, and on a phone, where fewer times are told."""
 
 _NARROW_TICKS = 4
 
@@ -269,28 +272,15 @@ def _value_axis(frame: _Frame) -> Iterator[Markup]:
 
 
 def _time_axis(points: Sequence[Point], frame: _Frame, zone: ZoneInfo) -> Iterator[Markup]:
-    ticks = time_ticks(points[0].start, points[-1].end, zone)
+    ticks = [(frame.across(at), name) for at, name in time_ticks(points[0].start, points[-1].end, zone)]
     every = math.ceil(len(ticks) / _NARROW_TICKS) or 1
-    for index, (at, name) in enumerate(ticks):
-        x = frame.across(at)
-        anchor = "start" if x < 2 else "end" if x > 98 else "middle"
-        wide = "" if index % every == 0 and x < 90 else " wide-only"
-        yield element(
-            "line",
-            class_=f"mark{wide}",
-            x1=f"{coordinate(x)}%",
-            x2=f"{coordinate(x)}%",
-            y1=frame.height,
-            y2=frame.height + 5,
-        )
-        yield element(
-            "text",
-            name,
-            class_=f"tick{wide}",
-            x=f"{coordinate(x)}%",
-            y=frame.height + 19,
-            text_anchor=anchor,
-        )
+    shown = apart(ticks, WIDE_PIXELS)
+    narrow = apart([one for index, one in enumerate(ticks) if index % every == 0 and one in shown], NARROW_PIXELS)
+    for x, name in ticks:
+        wide, across = "" if (x, name) in narrow else " wide-only", f"{coordinate(x)}%"
+        yield element("line", class_=f"mark{wide}", x1=across, x2=across, y1=frame.height, y2=frame.height + 5)
+        if (x, name) in shown:
+            yield element("text", name, class_=f"tick{wide}", x=across, y=frame.height + 19, text_anchor=tick_anchor(x))
 
 
 def _lines(places: Sequence[_Place], stretches: Sequence[int], frame: _Frame) -> Iterator[Markup]:

@@ -79,7 +79,7 @@ def look_at_model(config: ModelConfig, storage: Path | Blobs, state: State) -> M
     """Open a model that another process may work on: nothing is stored, and its log is only read."""
     with state.read() as read:
         stored = read.models.get(config.name)
-    if stored is not None and stored.fingerprint == _fingerprint(config):
+    if stored is not None and stored.fingerprint == fingerprint_of(config):
         schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
     else:
         schema, reference, _ = read_reference(config)
@@ -93,7 +93,7 @@ def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> Moni
 
     The reference profile is computed once: again only when its file or what it depends on has changed.
     """
-    fingerprint, rules = _fingerprint(config), _rules(config)
+    fingerprint, rules = fingerprint_of(config), _rules(config)
     with state.read() as read:
         stored, counted = read.models.get(config.name), (KNOWN_WINDOWS, "") in read.counters.of(config.name)
         detector = read.detections.detector(config.name)
@@ -167,7 +167,7 @@ def remember_fingerprint(model: MonitoredModel, state: State) -> None:
     with state.work() as work:
         stored = work.models.get(model.name)
         assert stored is not None  # open_model stores it
-        work.models.put(replace(stored, fingerprint=_fingerprint(model.config)))
+        work.models.put(replace(stored, fingerprint=fingerprint_of(model.config)))
 
 
 def remember_rules(model: MonitoredModel, state: State) -> MonitoredModel:
@@ -273,7 +273,11 @@ def rows_as_served(path: str | Path, config: ModelConfig) -> pl.DataFrame:
     return read_as_served(whole(rows), config.columns, typed=rows.typed)
 
 
-def _fingerprint(config: ModelConfig) -> bytes:
+def fingerprint_of(config: ModelConfig) -> bytes:
+    """Return what tells the reference as it is now, and how it is read, from others.
+
+    Raises `DataError` for one that is not there.
+    """
     parts: tuple[object, ...] = (
         config.columns,
         config.task,

@@ -70,9 +70,16 @@ class Reference(msgspec.Struct, frozen=True):
 
         Without a season, or if the reference has no such months, all of the reference's.
         """
-        wanted = {(month + step - 1) % 12 + 1 for month in months for step in (-1, 0, 1)}
-        there = [profile for month, profile in self.months.items() if month in wanted]
+        there = [self.months[month] for month in self.months_like(months)]
         return reduce(Profile.merge, there) if there else self.profile.features
+
+    def months_like(self, months: Iterable[int]) -> list[int]:
+        """Return the months of the reference to compare rows from some calendar months with, in order.
+
+        None where all of the reference is compared with.
+        """
+        wanted = {(month + step - 1) % 12 + 1 for month in months for step in (-1, 0, 1)}
+        return sorted(wanted & self.months.keys())
 
 
 def as_logged(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:

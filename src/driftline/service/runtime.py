@@ -99,7 +99,7 @@ class Service:
             self.guesses = {
                 name: guesses_of(one.config, one.schema, one.reference) for name, one in self.models.items()
             }
-            self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses)
+            self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses, self.models)
             self._compose()
             if isinstance(self.keeper, LeaseKeeper):
                 self._lock.callback(self.keeper.stop)

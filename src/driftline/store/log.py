@@ -363,6 +363,22 @@ class EventLog:
             )
             return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 
+    @_read_again
+    def inputs_of(
+        self, window: Window, columns: Sequence[str], *, through: Mapping[Table, int] | None = None
+    ) -> pl.DataFrame:
+        """Return some columns, and the ``version``, of a window's predictions of all versions; no label is read.
+
+        Columns that the log does not have are left out. ``through`` is as for `window_rows`.
+        """
+        with self._scan("predictions") as predictions:
+            if predictions is None:
+                return pl.DataFrame(schema={"version": pl.String})
+            inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
+            mine = _up_to(predictions, through, "predictions").filter(inside)
+            there = set(mine.collect_schema().names())
+            return mine.select("version", *(name for name in dict.fromkeys(columns) if name in there)).collect()
+
     def marks(self) -> dict[Table, Mark]:
         """Return where each table stands: what is read up to these marks is the same whenever it is read."""
         tables: tuple[Table, ...] = ("predictions", "labels")

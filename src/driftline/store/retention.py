@@ -105,10 +105,12 @@ class Retention:
 
     # ---- windows whose rows are gone --------------------------------------------------------------------------------
 
-    def forgotten(self, model: str) -> dict[tuple[datetime, str], int]:
-        """Return how many rows of a window were forgotten, by its start and version."""
-        found = self._connection.execute(sa.select(FORGOTTEN_ROWS).where(FORGOTTEN_ROWS.c.model == model))
-        return {(row.start, row.version): row.rows for row in found}
+    def forgotten(self, model: str, start: datetime | None = None) -> dict[tuple[datetime, str], int]:
+        """Return how many rows of a window were forgotten, by its start and version; of one window, or of all."""
+        asked = sa.select(FORGOTTEN_ROWS).where(FORGOTTEN_ROWS.c.model == model)
+        if start is not None:
+            asked = asked.where(FORGOTTEN_ROWS.c.start == start)
+        return {(row.start, row.version): row.rows for row in self._connection.execute(asked)}
 
     def add_forgotten(self, model: str, rows: Mapping[tuple[datetime, str], int]) -> None:
         """Count rows that were forgotten."""

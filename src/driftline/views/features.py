@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 
 import msgspec
 
 from driftline.errors import UnknownNameError
-from driftline.events import Window
+from driftline.events import Segment, Window
 from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.segments import values_of
 from driftline.monitoring.summary import DriftView, Stage
 from driftline.profiles import Column, Reference, WindowProfile
 from driftline.profiles.column import merge_columns
@@ -44,10 +45,17 @@ class FeatureWindow(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two distributions: of a ``window``, or of the reference where that is None."""
+    """One of the two distributions: of a ``window``, or of the reference where that is None.
+
+    ``versions`` has how many predictions the window has of each. Of a segment, ``problem`` says why its rows cannot be
+    shown, and ``note`` what they lack.
+    """
 
     window: Window | None
     column: Column | None
+    versions: Mapping[str, int] = field(default_factory=dict)
+    problem: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,24 @@ class OfVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class OfSegment:
+    """The rows of one segment in the shown window, compared with the same segment of the other side.
+
+    The p-value of ``drift`` is adjusted for all segments of the column; it is None where the window has no such row.
+    """
+
+    value: str
+    rows: int
+    drift: ColumnDrift | None
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureView:
-    """A feature. ``before`` and ``now`` are compared, each None without a judged window; ``history`` is by time."""
+    """A feature. ``before`` and ``now`` are compared, each None without a judged window.
+
+    ``history`` is by time, and of all rows; the others are of a ``segment`` where that was asked for. ``segments`` are
+    those that can be asked for, by column, and ``by_segment`` has all of that column.
+    """
 
     feature: str
     kind: str
@@ -70,6 +94,9 @@ class FeatureView:
     now: Side | None
     compared: ColumnDrift | None
     versions: tuple[OfVersion, ...]
+    segment: Segment | None = None
+    by_segment: tuple[OfSegment, ...] = ()
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _window = msgspec.msgpack.Decoder(FeatureWindow)
@@ -104,7 +131,7 @@ def feature_view(
         judged = [one for one in compared if one.stage == "judged"]
         window = (judged or compared)[-1].start
     if window is None:
-        return FeatureView(feature, kind, history, None, None, None, ())
+        return FeatureView(feature, kind, history, None, None, None, (), segments=values_of(schema))
     rows = _rows(read, config.name, window, history)
     now = _side(rows, feature)
     reference = reference_of(stored)
@@ -115,10 +142,11 @@ def feature_view(
     versions = tuple(
         OfVersion(row.version, row.predictions, found)
         for row in rows
-        if (found := _compared(before.column, _column([row], feature), config)) is not None
+        if (found := compared_alone(before.column, _column([row], feature), config)) is not None
     )
-    found = _compared(before.column, now.column, config)
-    return FeatureView(feature, kind, history, before, now, found, versions if len(rows) > 1 else ())
+    found = compared_alone(before.column, now.column, config)
+    shown = versions if len(rows) > 1 else ()
+    return FeatureView(feature, kind, history, before, now, found, shown, segments=values_of(schema))
 
 
 def features_in(read: Work, config: ModelConfig, start: datetime, names: Sequence[str]) -> list[FeatureView]:
@@ -138,8 +166,10 @@ def features_in(read: Work, config: ModelConfig, start: datetime, names: Sequenc
         there = [one[name] for one in columns if name in one]
         now = reduce(merge_columns, there) if there else None
         before = _of_reference(reference, config, name, rows[0].window)
-        sides = Side(None, before), Side(rows[0].window, now)
-        found.append(FeatureView(name, schema.features[name].value, (), *sides, _compared(before, now, config), ()))
+        sides = Side(None, before), Side(rows[0].window, now, _predictions(rows))
+        found.append(
+            FeatureView(name, schema.features[name].value, (), *sides, compared_alone(before, now, config), ())
+        )
     return found
 
 
@@ -152,7 +182,12 @@ def _rows(read: Work, model: str, start: datetime, history: Sequence[FeatureWind
 
 
 def _side(rows: Sequence[WindowRow], feature: str) -> Side:
-    return Side(rows[0].window, _column(rows, feature))
+    return Side(rows[0].window, _column(rows, feature), _predictions(rows))
+
+
+def _predictions(rows: Sequence[WindowRow]) -> dict[str, int]:
+    """Return how many predictions a window has of each version."""
+    return {row.version: row.predictions for row in rows}
 
 
 def _column(rows: Sequence[WindowRow], feature: str) -> Column | None:
@@ -166,7 +201,7 @@ def _of_reference(reference: Reference, config: ModelConfig, feature: str, windo
     return reference.features_in_season(config.window.months_of(window)).columns.get(feature)
 
 
-def _compared(before: Column | None, now: Column | None, config: ModelConfig) -> ColumnDrift | None:
+def compared_alone(before: Column | None, now: Column | None, config: ModelConfig) -> ColumnDrift | None:
     """Compare one column by itself: its p-value is not adjusted for other columns."""
     was, became = ({} if side is None else {"": side} for side in (before, now))
     return next(iter(compare_columns(was, became, config.floors).values()), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -18,6 +18,7 @@ from driftline.errors import UnknownNameError, UsageError
 from driftline.events import WHOLE, Schema, Segment, Slice
 from driftline.monitoring.explanation import Explanation, explain_alert
 from driftline.monitoring.guesses import ModelGuesses
+from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.views import RequestView, all_requests
@@ -32,6 +33,7 @@ from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
 from driftline.store.marks import Mark, mark_of_alert, mark_of_model
+from driftline.store.models import ModelRow
 from driftline.store.overview import KnownModel, Overview
 from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
@@ -43,8 +45,9 @@ from driftline.views.fleet import FleetReader, FleetRow
 from driftline.views.known import as_known_then
 from driftline.views.lines import VersionLine, version_lines
 from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
+from driftline.views.segment_features import SegmentReader, wanted
 from driftline.views.segments import SegmentsChanged, segments_changed
-from driftline.views.stored import measures_of_reference
+from driftline.views.stored import measures_of_reference, schema_of
 from driftline.views.story import NOTICES_SHOWN, AlertStory, notices_of, receivers_of, segments_of, suspicion_of
 from driftline.views.values import (
     DetectorView,
@@ -96,9 +99,12 @@ class Views:
         state: State,
         inbox: Inbox,
         guesses: Mapping[str, ModelGuesses] | None = None,
+        models: Mapping[str, MonitoredModel] | None = None,
     ) -> None:
+        """Read of this state; ``models`` are those that this process has opened, whose logs have been looked at."""
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
-        self._guesses = guesses or {}
+        self._guesses, self._opened = guesses or {}, models or {}
+        self._segments = SegmentReader(self._log)
         self._beside: dict[tuple[str, datetime, tuple[str, ...]], tuple[int | None, list[FeatureView]]] = {}
         self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
         self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
@@ -321,12 +327,32 @@ class Views:
             return segments_changed(read, config, measure=measure, start=start, end=end, newest=newest)
 
     def feature(
-        self, model: str, feature: str, *, window: datetime | None = None, against: datetime | None = None
+        self,
+        model: str,
+        feature: str,
+        *,
+        window: datetime | None = None,
+        against: datetime | None = None,
+        segment: str | None = None,
     ) -> FeatureView:
-        """Show one feature; see `driftline.views.features.feature_view`, also for what it raises."""
-        config = self.model_config(model)
+        """Show one feature; see `driftline.views.features.feature_view`, also for what it raises.
+
+        Of a ``segment``, written as ``season:winter``, the rows of the windows that are shown are read; see
+        `driftline.views.segment_features`. Raises the errors of `slice` as well.
+        """
+        config, chosen = self.model_config(model), self.slice(model, segment=segment).segment
         with self._state.read() as read:
-            return feature_view(read, config, feature, window=window, against=against)
+            found = feature_view(read, config, feature, window=window, against=against)
+            if chosen is None or found.now is None:
+                return replace(found, segment=chosen)
+            asked = wanted(read, config, found, chosen)
+        return self._segments.narrowed(found, asked)
+
+    def _log(self, stored: ModelRow) -> EventLog:
+        """Return the log of a model to read from: the one that this process has opened, if it has."""
+        if stored.model in self._opened:
+            return self._opened[stored.model].log
+        return EventLog(log_of(self._config.blobs, stored.model), schema_of(stored), writer=False)
 
     def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
         """Return who changed what, when and why, the newest first; ``before`` the change of an id."""
@@ -386,9 +412,7 @@ class Views:
             if known is not None and known[0] == rests_on and not config.measures:
                 return known[1]
             stored = read.models.get(row.model)
-            log = None
-            if config.measures and stored is not None:
-                log = EventLog(log_of(self._config.blobs, row.model), decode(stored.schema, Schema))
+            log = self._log(stored) if config.measures and stored is not None else None
             found = explain_alert(config, read, row, log)
         if len(self._explained) >= _MOST_EXPLAINED:
             self._explained.clear()

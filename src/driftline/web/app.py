@@ -43,6 +43,7 @@ from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store.outbox import Outbox
 from driftline.text import visible
+from driftline.views.feature_document import feature_document
 from driftline.views.metrics import MetricsReader
 from driftline.views.segments import MOST_WINDOWS
 from driftline.web.access import Gate, asked_at, base_of, name_of, said, sign_in_routes
@@ -99,6 +100,7 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     door = EventDoor(service)
     app.include_router(door.router())
     app.include_router(_answers(service))
+    app.include_router(_answers_on_parts(service))
     app.include_router(_attention(service))
     app.include_router(feedback_routes(service))
     app.include_router(forgetting_routes(service))
@@ -168,21 +170,6 @@ def _answers(service: Service) -> APIRouter:
         found = service.views.windows(model, start=start, end=end, version=version, segment=segment)
         return json_answer({"model": model, "windows": [_flat(one) for one in found]})
 
-    @router.get(
-        "/models/{model}/segments",
-        summary="Which segments became worse than on the reference, and what each adds to the change of all rows.",
-    )
-    def segments(
-        model: str,
-        measure: str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        windows: int = Query(1, ge=1, le=MOST_WINDOWS),
-    ) -> Response:
-        _require_zones(start=start, end=end)
-        found = service.views.segments_changed(model, measure=measure, start=start, end=end, newest=windows)
-        return json_answer(found)
-
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
     def model_alerts(
         request: Request, model: str, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
@@ -207,6 +194,43 @@ def _answers(service: Service) -> APIRouter:
     @router.get("/alerts/{alert}/explanation", summary="Where an alert's threshold came from, and its verdict again.")
     def explanation(alert: str) -> Response:
         return json_answer(service.views.explanation(alert))
+
+    return router
+
+
+def _answers_on_parts(service: Service) -> APIRouter:
+    """Add the routes on the segments and on the features of a model."""
+    router = APIRouter(prefix="/api/v1", tags=["answers"])
+
+    @router.get(
+        "/models/{model}/segments",
+        summary="Which segments became worse than on the reference, and what each adds to the change of all rows.",
+    )
+    def segments(
+        model: str,
+        measure: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        windows: int = Query(1, ge=1, le=MOST_WINDOWS),
+    ) -> Response:
+        _require_zones(start=start, end=end)
+        found = service.views.segments_changed(model, measure=measure, start=start, end=end, newest=windows)
+        return json_answer(found)
+
+    @router.get(
+        "/models/{model}/features/{feature:path}",
+        summary="A feature in a window against the reference, or another window; of all rows or of a segment.",
+    )
+    def feature(
+        model: str,
+        feature: str,
+        window: datetime | None = None,
+        against: datetime | None = None,
+        segment: str | None = None,
+    ) -> Response:
+        _require_zones(window=window, against=against)
+        found = service.views.feature(model, feature, window=window, against=against, segment=segment)
+        return json_answer(feature_document(model, found))
 
     return router
 

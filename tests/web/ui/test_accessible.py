@@ -6,6 +6,7 @@ import importlib.resources
 import json
 from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import urlencode
 
 import polars as pl
 import pytest
@@ -87,6 +88,7 @@ def test_axe_finds_nothing_on_the_pages_of_one_model_whose_names_are_odd(browser
     home = f"/models/{CHURN}"
     paths = [f"/alerts/{one}" for one in alerts.values()]
     paths += [home, f"{home}/features/{url_segment(FEATURE)}", f"{home}/segments", f"{home}/rules?rule=segment-low"]
+    paths += [f"{home}/features/{url_segment(FEATURE)}?{urlencode({'segment': f'season:{SEGMENT}'})}"]
     with running(create_app(odd)) as at:
         for path in (*paths, "/sign-in"):
             axe_finds_nothing(browser, at, path)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 import pytest
@@ -123,7 +122,7 @@ def test_an_alert_of_the_detector_has_its_kind_its_evidence_and_its_baseline() -
     assert "Series wind: location" in said and "Held against 28 windows" in said and "Season day of week" in said
     assert "Its share of the budget 5.0 %" in said
     assert seen.having("data-column")[0]["data-column"] == "wind"
-    link = f"/models/{MODEL}/features/wind?window={quote(at.start.isoformat(), safe='')}"
+    link = f"/models/{MODEL}/features/wind?window={at.start:%Y-%m-%dT%H:%M:%SZ}"
     assert link in {each["href"] for each in seen.having("href")}
     forms = {each["value"] for each in seen.having("value") if each.get("name") == "action"}
     assert forms == {"acknowledge", "silence", "accept", "expected"}  # nothing is retrained here

@@ -14,8 +14,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from driftline.charts.axes import nice_ticks, time_ticks
-from driftline.charts.lines import LINE_STYLES, MOST_POINTS, WIDTH, Level, Line, Mark, Point, Shade, line_chart, thin
+from driftline.charts.axes import apart, extent, nice_ticks, time_ticks
+from driftline.charts.lines import (
+    LINE_STYLES,
+    MOST_POINTS,
+    NARROW_PIXELS,
+    WIDE_PIXELS,
+    WIDTH,
+    Level,
+    Line,
+    Mark,
+    Point,
+    Shade,
+    line_chart,
+    thin,
+)
 from driftline.charts.sparks import SPARK_HEIGHT, SPARK_WIDTH, interval_bar, sparkline
 from driftline.charts.svg import element
 
@@ -202,6 +215,20 @@ def test_time_ticks_are_few_in_order_and_within(first: datetime, length: timedel
     ticks = [at for at, _ in time_ticks(start, start + length, ZONE)]
     assert len(ticks) <= 12 and ticks == sorted(ticks)
     assert all(start <= at <= start + length for at in ticks)
+
+
+@given(
+    st.datetimes(datetime(1980, 1, 1), datetime(2090, 1, 1)), st.timedeltas(timedelta(minutes=1), timedelta(days=900))
+)
+def test_no_label_of_a_time_runs_into_the_next_on_a_wide_chart_or_on_a_phone(
+    first: datetime, length: timedelta
+) -> None:
+    start = first.replace(tzinfo=UTC)
+    ticks = [((at - start) / length * 100, name) for at, name in time_ticks(start, start + length, ZONE)]
+    for pixels in (WIDE_PIXELS, NARROW_PIXELS):
+        shown = apart(ticks, pixels)
+        assert all(before[1] < after[0] for before, after in pairwise(extent(x, name, pixels) for x, name in shown))
+        assert shown[:1] == ticks[:1]
 
 
 @given(st.lists(values, max_size=80), values)

@@ -47,7 +47,14 @@ class WithFeature(Fake):
         )
 
     def feature(
-        self, model: str, feature: str, /, *, window: datetime | None = None, against: datetime | None = None
+        self,
+        model: str,
+        feature: str,
+        /,
+        *,
+        window: datetime | None = None,
+        against: datetime | None = None,
+        segment: str | None = None,
     ) -> FeatureView:
         """As `Views.feature`."""
         return self.made

@@ -26,7 +26,7 @@ from driftline.service.runtime import Service
 from driftline.views.fleet import FleetRow
 from driftline.web.app import create_app
 from driftline.web.ui import pages
-from driftline.web.ui.first_events import first_events
+from driftline.web.ui.first_events import first_events, first_labels, first_segments, set_aside
 from driftline.web.ui.fleet import SHOWN, Asked
 from tests.support.churn import MODEL as CHURN
 from tests.support.effort import counted
@@ -243,7 +243,9 @@ def test_what_is_to_be_copied_is_quoted_for_where_it_goes(
     name: str, label: str, task: Task, features: dict[str, Kind]
 ) -> None:
     schema = Schema(task, features, (label,) if task is not Task.REGRESSION else ())
-    made = first_events(_Asked(), dataclasses.replace(config(rules=()), name=name), schema)  # type: ignore[arg-type]
+    asked: Any = _Asked()
+    of_model = dataclasses.replace(config(rules=()), name=name)
+    made = first_events(asked, of_model, schema)
     words = shlex.split(made.predictions.replace(" \\\n  -d ", " -d "))
     assert words[1].startswith("http://127.0.0.1:8000/a$(touch x)'b/api/v1/models/") and words[1].isprintable()
     [row] = json.loads(words[-1])
@@ -254,6 +256,16 @@ def test_what_is_to_be_copied_is_quoted_for_where_it_goes(
     assert row["prediction"] == (label if task is not Task.REGRESSION else 12.5)
     [rule] = yaml.safe_load(made.rule)["models"][name]["alerts"]["rules"]
     assert rule["measure"] == (RULE.measure if task is not Task.REGRESSION else "mae")
+    command, program = first_labels(asked, of_model, schema)
+    [row] = json.loads(shlex.split(command.text.replace(" \\\n  -d ", " -d "))[-1])
+    said = ast.parse(program.text).body[2]
+    assert isinstance(said, ast.Expr) and isinstance(said.value, ast.Call)
+    assert [ast.literal_eval(one) for one in said.value.args] == [row["id"], row["label"]]
+    columns = yaml.safe_load(first_segments(of_model, schema).text)["models"][name]["columns"]["segments"]
+    named = [one for one, kind in features.items() if kind is Kind.CATEGORICAL]
+    assert columns == (named[:2] or ["COLUMN"])
+    words = shlex.split(set_aside(asked, of_model, schema).text.replace(" \\\n  -d ", " -d "))
+    assert words[1].endswith("/predictions?on_error=quarantine") and json.loads(words[-1])[0]["id"] == "first"
 
 
 def test_no_more_than_a_few_models_without_events_say_so() -> None:

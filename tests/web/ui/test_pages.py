@@ -148,6 +148,7 @@ def test_challengers_stand_with_their_gates_and_what_to_do() -> None:
     words = plain(seen.words)
     assert [one["data-stage"] for one in seen.having("data-request")] == ["waiting", "failed"]
     assert "driftline challengers approve r2 --reason …" in words
+    assert "waits for approval. Approve or refuse it" in words.partition("Performance over time")[0]
     assert "✓ better: On 600 rows its accuracy is better" in words
     assert "<b>train.py</b> raised KeyError" in words and "There was no contest." in words
     links = [one["href"] for one in seen.having("href")]
@@ -270,6 +271,7 @@ def test_no_events_yet() -> None:
 def test_no_labels_and_no_judged_window_yet() -> None:
     words = plain(page(fake([window_view(0, None, stage="open")])).words)
     assert "No labels yet" in words and f"/api/v1/models/{MODEL}/labels" in words
+    assert "curl http://testserver/api" in words and "monitor.label('ID-OF-A-PREDICTION', " in words
     assert "No window judged yet" in words and "at most 7 days" in words and "1 Feb 2013, 00:00 PST" in words
     assert "All well" not in words
 
@@ -277,6 +279,7 @@ def test_no_labels_and_no_judged_window_yet() -> None:
 def test_no_rules() -> None:
     words = plain(page(fake([window_view(0, 0.8, rules=())], rules=())).words)
     assert "No rules" in words and "All well" not in words
+    assert f"models: {MODEL}: alerts: rules: - {{name: accuracy-low," in words
 
 
 def test_a_breach_that_is_not_yet_an_alert_is_pending() -> None:

@@ -93,7 +93,11 @@ def test_the_detector_has_its_budget_there() -> None:
 
 def test_without_rules_it_says_how_to_add_one() -> None:
     seen = seen_of(fake(rules=()))
-    assert "No rules" in plain(seen.words) and not [each for each in seen.having("id") if each["id"] == "tried"]
+    assert (
+        "No rules" in plain(seen.words)
+        and "measure: accuracy, below: 0.75" in seen.words
+        and not [each for each in seen.having("id") if each["id"] == "tried"]
+    )
 
 
 # ---- another threshold ----------------------------------------------------------------------------------------------

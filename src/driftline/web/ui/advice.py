@@ -10,6 +10,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.topic import STALENESS, Topic, topic_of
 from driftline.templating import url_segment
 from driftline.text import listed
+from driftline.web.ui.asked import feature_query
 
 KINDS = {
     "pipeline_fault": ("Pipeline fault", "the data that arrive look broken"),
@@ -97,13 +98,9 @@ def _first(alert: AlertView, kind: str, columns: Sequence[str]) -> Iterator[Step
 
 
 def _pictures(alert: AlertView, columns: Sequence[str]) -> Iterator[Step]:
-    window = url_segment(alert.window.start.isoformat())
+    query = feature_query(alert.window.start, alert.slice.segment)
     for column in columns[:_MOST_NAMES]:
-        yield Step(
-            "Both distributions of",
-            _of(alert, f"/features/{url_segment(column)}?window={window}"),
-            column,
-        )
+        yield Step("Both distributions of", _of(alert, f"/features/{url_segment(column)}{query}"), column)
 
 
 def _challenger(alert: AlertView, *, retrains: bool) -> Step:

@@ -30,6 +30,7 @@ from driftline.views.story import AlertStory, NoticeView, around
 from driftline.views.values import WindowView
 from driftline.web.ui import shown
 from driftline.web.ui.advice import KINDS, Step, steps_for
+from driftline.web.ui.asked import feature_query
 from driftline.web.ui.feature import Drawn, drawn_over
 from driftline.web.ui.rendering import Render
 from driftline.web.ui.series import COVERAGE, Chart, bounds_of, measures_of, performance_chart, rule_chart
@@ -138,6 +139,11 @@ class AlertPage:
     timeline: tuple[Happened, ...]
     left_out: int
     steps: tuple[Step, ...]
+
+    @property
+    def feature_query(self) -> str:
+        """The query by which a feature's page shows the rows of the alert."""
+        return feature_query(self.one.view.window.start, self.one.view.slice.segment)
 
     @property
     def actions(self) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from driftline.errors import UsageError
+from driftline.events import Segment
 from driftline.monitoring.options import ModelConfig
 from driftline.text.moments import read_moment
 
@@ -22,6 +23,7 @@ LAST = 30
 """What the page offers as the last few windows."""
 
 _KEPT = ("start", "end", "windows", "version", "segment", "known")
+_NAMES = ("version", "segment")  # names of others, which may begin or end with a space
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ def asked_of(params: Mapping[str, str], zone: ZoneInfo) -> Asked:
 
     Raises `UsageError` for what is no moment, number or known word, and for a span that ends before it begins.
     """
-    query = {name: value for name in _KEPT if (value := params.get(name, "").strip())}
+    query = {name: params[name] for name in _KEPT if params.get(name, "").strip()}
+    query = {name: value if name in _NAMES else value.strip() for name, value in query.items()}
     start, end = span_of(query, zone)
     if query.get("known", "then") not in ("then", "now"):
         raise UsageError(f"known={query['known']} came; allowed are then and now")
@@ -83,6 +86,27 @@ def number_of_windows(text: str | None, *, usual: int, most: int, more: str = ""
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most):
         raise UsageError(f"windows={text} came; allowed are 1 to {most}{more}")
     return int(text)
+
+
+def segment_key(segment: Segment | None) -> str:
+    """Return a segment as addresses have it; empty for all rows."""
+    return "" if segment is None else f"{segment.column}:{segment.value}"
+
+
+def moment_key(moment: datetime | None) -> str:
+    """Return a moment as addresses have it; empty for None. A colon needs no quoting in a query."""
+    return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def feature_query(start: datetime | None = None, segment: Segment | None = None) -> str:
+    """Return the query of a feature's page that shows one window, or the newest one, of a segment, or of all rows.
+
+    >>> feature_query(datetime(2024, 3, 5, tzinfo=UTC), Segment("season", "winter"))
+    '?window=2024-03-05T00:00:00Z&segment=season%3Awinter'
+    """
+    parts = [f"window={moment_key(start)}"] if start is not None else []
+    parts += [urlencode({"segment": segment_key(segment)})] if segment is not None else []
+    return f"?{'&'.join(parts)}" if parts else ""
 
 
 def field_of(moment: datetime | None, zone: ZoneInfo) -> str:

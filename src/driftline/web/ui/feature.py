@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
@@ -16,9 +17,7 @@ from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Kind
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView
-from driftline.profiles import Column, NumericColumn
 from driftline.reports.bars import Bars
-from driftline.reports.drawn import bars_of_part
 from driftline.statistics.drift import ColumnDrift
 from driftline.text.moments import page_span, read_moment
 from driftline.text.numbers import (
@@ -27,11 +26,14 @@ from driftline.text.numbers import (
     exact,
     fixed,
     number_or_nothing,
+    p_words,
     percent,
     percent_or_nothing,
     percents,
 )
-from driftline.views.features import FeatureView, FeatureWindow, OfVersion, Side
+from driftline.views.feature_document import QUANTILES, Facts, bars_between, facts_of, verdict_window
+from driftline.views.features import FeatureView, FeatureWindow, OfSegment, OfVersion, Side
+from driftline.web.ui.asked import moment_key, segment_key
 from driftline.web.ui.rendering import Render, refused
 from driftline.web.ui.series import Chart, distance_chart, missing_chart, unseen_chart
 
@@ -47,8 +49,6 @@ _DISTANCES = {
 }
 """What the distances are, for people who do not know them by the names that they have in rules and in JSON."""
 
-_QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
-
 
 class Views(Protocol):
     """What the page reads; `driftline.views.reader.Views` is one."""
@@ -57,9 +57,16 @@ class Views(Protocol):
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
 
     def feature(
-        self, model: str, feature: str, /, *, window: datetime | None = None, against: datetime | None = None
+        self,
+        model: str,
+        feature: str,
+        /,
+        *,
+        window: datetime | None = None,
+        against: datetime | None = None,
+        segment: str | None = None,
     ) -> FeatureView:
-        """Return a feature; raises `UnknownNameError` for one, or a window, that there is not."""
+        """Return a feature; raises `UnknownNameError` for one, or a window or a segment, that there is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +102,31 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
     asked = {name: request.query_params.get(name, "").strip() for name in ("window", "against")}
     if asked["against"] == REFERENCE:
         asked["against"] = ""
+    segment = request.query_params.get("segment", "")  # not stripped: it is a name of others
     try:
         window, against = (read_moment(name, text, zone) if text else None for name, text in asked.items())
-        found = views.feature(model, feature, window=window, against=against)
+        found = views.feature(
+            model, feature, window=window, against=against, segment=segment if segment.strip() else None
+        )
     except (UsageError, UnknownNameError) as error:
         return refused(request, render, model, error)
     shown = found.now.window.start if found.now is not None and found.now.window is not None else None
-    at = next((one for one in found.history if one.start == shown), None)
-    judged = at.drift.get(feature) if at is not None and against is None else None
+    at = verdict_window(found)
+    judged = None if at is None else at.drift.get(feature)
+    sides = [("window", moment_key(shown)), ("against", moment_key(against))]
+
+    def query(segment: str) -> str:
+        """Return the query of the same page for another segment."""
+        return "?" + urlencode([(name, text) for name, text in (*sides, ("segment", segment)) if text])
+
     return render(
         request,
         "feature.html",
         model=model,
         found=found,
         choices=[_choice(one, feature, zone) for one in reversed(found.history)],
-        shown=_key(shown),
-        against=_key(against) or REFERENCE,
+        shown=moment_key(shown),
+        against=moment_key(against) or REFERENCE,
         reference=REFERENCE,
         names=_names(found, zone),
         drawn=drawn_over(found),
@@ -122,16 +138,19 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
         versions=[_version(one) for one in found.versions],
         charts=[*_charts(found, config, zone)],
         tells_apart=feature in config.columns.segments,
+        offered=[
+            (column, [(f"{column}:{value}", value) for value in values]) for column, values in found.segments.items()
+        ],
+        segment=segment_key(found.segment),
+        by_segment=[_of_segment(one, query, found) for one in found.by_segment],
+        query=query(segment_key(found.segment)),
+        whole=query(""),
     )
-
-
-def _key(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _choice(one: FeatureWindow, feature: str, zone: ZoneInfo) -> Choice:
     drift = one.drift.get(feature)
-    return Choice(_key(one.start), page_span(one.start, one.end, zone), drift is not None and drift.drifted)
+    return Choice(moment_key(one.start), page_span(one.start, one.end, zone), drift is not None and drift.drifted)
 
 
 def _names(found: FeatureView, zone: ZoneInfo) -> tuple[str, str]:
@@ -155,10 +174,7 @@ def _state(judged: DriftView | None, compared: ColumnDrift | None) -> str:
 
 def drawn_over(found: FeatureView) -> Drawn | None:
     """Draw both distributions of a feature over each other; None where there is nothing to draw."""
-    if found.before is None or found.now is None:
-        return None
-    part = found.compared.part if found.compared is not None else None
-    bars = bars_of_part(found.before.column, found.now.column, part)
+    bars = bars_between(found)
     if bars is None:
         return None
     if bars.ends is None:
@@ -188,33 +204,21 @@ def _categories(bars: Bars) -> Iterator[Category]:
 
 def _facts(found: FeatureView) -> Iterator[tuple[str, str, str]]:
     """Yield what is known of both sides, each with its name."""
-    before, now = (None if side is None else side.column for side in (found.before, found.now))
-    yield "rows", _rows(before), _rows(now)
-    yield "missing", _missing(before), _missing(now)
-    if isinstance(before, NumericColumn) or isinstance(now, NumericColumn):
-        was, became = (one if isinstance(one, NumericColumn) else NumericColumn() for one in (before, now))
+    was, became = (facts_of(None if side is None else side.column) for side in (found.before, found.now))
+    yield "rows", _rows(was), _rows(became)
+    yield "missing", percent_or_nothing(was.missing), percent_or_nothing(became.missing)
+    if was.quantiles or became.quantiles:
         for name in ("mean", "sd", "smallest", "largest"):
             told = "standard deviation" if name == "sd" else name
             yield told, number_or_nothing(getattr(was, name)), number_or_nothing(getattr(became, name))
-        for share in _QUANTILES:
+        for share in QUANTILES:
             told = "median" if share == 0.5 else f"{fixed(100 * share, 0)} % quantile"
-            yield told, _quantile(was, share), _quantile(became, share)
+            before, now = (number_or_nothing(one.quantiles.get(str(share))) for one in (was, became))
+            yield told, before, now
 
 
-def _quantile(one: NumericColumn, share: float) -> str:
-    """Write a quantile: no number that is beyond all that came, for it is known only to within a cell of the grid."""
-    found = one.sketch.quantile(share)
-    if found is None or one.smallest is None or one.largest is None:
-        return NOTHING
-    return number_or_nothing(min(max(found, one.smallest), one.largest))
-
-
-def _rows(one: Column | None) -> str:
-    return NOTHING if one is None else count(one.rows)
-
-
-def _missing(one: Column | None) -> str:
-    return NOTHING if one is None or not one.rows else percent(one.absent / one.rows)
+def _rows(one: Facts) -> str:
+    return NOTHING if one.rows is None else count(one.rows)
 
 
 def _distances(compared: ColumnDrift | None) -> list[tuple[str, str]]:
@@ -230,13 +234,37 @@ def _distances(compared: ColumnDrift | None) -> list[tuple[str, str]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentLine:
+    """One segment of the column that was asked for; ``query`` shows it, empty for the one that is shown."""
+
+    value: str
+    query: str
+    rows: int
+    state: str
+    distance: str
+    missing: str
+
+
+def _of_segment(one: OfSegment, query: Callable[[str], str], found: FeatureView) -> SegmentLine:
+    assert found.segment is not None  # there are some where one was asked for
+    to = "" if one.value == found.segment.value else query(f"{found.segment.column}:{one.value}")
+    if one.drift is None:
+        return SegmentLine(one.value, to, one.rows, "no rows", NOTHING, NOTHING)
+    return SegmentLine(one.value, to, one.rows, *_compared(one.drift))
+
+
 def _version(one: OfVersion) -> tuple[str, int, str, str, str]:
-    drift = one.drift
-    distance = NOTHING
+    return one.version or "no version", one.rows, *_compared(one.drift)
+
+
+def _compared(drift: ColumnDrift) -> tuple[str, str, str]:
+    """Return the state, the distance and the share of missing values of a comparison."""
+    distance = drift.problem or NOTHING
     if drift.value is not None and drift.threshold is not None:
         distance = f"{drift.measure} {number_or_nothing(drift.value)}, threshold {exact(drift.threshold)}"
-    missing = percent_or_nothing(drift.missing_current)
-    return one.version or "no version", one.rows, _state(None, drift), distance, missing
+        distance += "" if drift.p_value is None else f", {p_words(drift.p_value)}"
+    return _state(None, drift), distance, percent_or_nothing(drift.missing_current)
 
 
 # ---- over time ------------------------------------------------------------------------------------------------------

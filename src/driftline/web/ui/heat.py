@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from driftline.templating import url_segment
 from driftline.text.moments import page_span
 from driftline.text.numbers import count, exact, number
 from driftline.views.values import WindowView
+from driftline.web.ui.asked import feature_query
 
 MOST_ROWS = 30
 """So many of the features that drifted are drawn, the worst; the page of all draws up to `MOST_OF_ALL`."""
@@ -84,11 +85,6 @@ def heat_map(windows: Sequence[WindowView], zone: ZoneInfo, address: str, *, eve
     )
 
 
-def window_query(start: datetime) -> str:
-    """Return the query of a feature's page that shows one window."""
-    return f"window={start.astimezone(UTC).isoformat().replace('+00:00', 'Z')}"  # a colon needs no quoting there
-
-
 def _drifted(view: DriftView | None) -> bool:
     return view is not None and view.drifted
 
@@ -110,7 +106,7 @@ def _row(
             None if view is None else _ratio(view),
             _drifted(view),
             _words(name, view, span),
-            f"{href}?{window_query(start)}" if _drifted(view) else "",
+            f"{href}{feature_query(start)}" if _drifted(view) else "",
         )
         for view, span, start in zip(views, spans, starts, strict=True)
     ]

@@ -23,12 +23,13 @@ from driftline.views.lines import VersionLine
 from driftline.views.values import ModelDetail, WindowView
 from driftline.web.access import base_of
 from driftline.web.ui import shown
-from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of
-from driftline.web.ui.first_events import first_events
+from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, feature_query, field_of
+from driftline.web.ui.first_events import first_events, first_labels, first_rule
 from driftline.web.ui.heat import heat_map
 from driftline.web.ui.promotions import champion_of, promotions
 from driftline.web.ui.rendering import Render, refused
 from driftline.web.ui.series import Beside
+from driftline.web.ui.state import NO_LABELS, NO_RULES
 
 ALERTS_SHOWN = 100
 """The page shows all firing alerts, and the ended ones among this many of the newest."""
@@ -140,6 +141,7 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         ),
         alone=asked.span,
     )
+    schema = views.schema(model) if page.missing else None
     address = f"{quote(base_of(request))}/models/{url_segment(model)}"
     every = request.query_params.get("features") == "all"
     return render(
@@ -154,7 +156,9 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         times=below_a_day(config),
         heat=heat_map(windows, zone, address, every=every) if slice.segment is None and not asked.then else None,
         every=every,
-        starting=None if view.predictions else first_events(request, config, views.schema(model), view.waiting_events),
+        feature_query=feature_query(segment=slice.segment),
+        lines={NO_LABELS: first_labels(request, config, schema), NO_RULES: (first_rule(config, schema),)},
+        starting=None if view.predictions else first_events(request, config, schema, view.waiting_events),
         champion=champion_of(requests),
         challengers=challengers,
         steps={one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one in requests},

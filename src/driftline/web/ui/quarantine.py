@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Query, Request, Response
 
+from driftline.events import Schema
 from driftline.monitoring.options import ModelConfig
 from driftline.store.inbox import QuarantinedRow
 from driftline.text import visible
+from driftline.web.ui.first_events import set_aside
 from driftline.web.ui.rendering import Render
 
 ROWS_SHOWN = 100
@@ -28,6 +30,9 @@ class Views(Protocol):
 
     def model_config(self, model: str, /) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
+
+    def schema(self, model: str, /) -> Schema | None:
+        """Return the shape of a model's events; None where that is not known yet."""
 
     def quarantined(
         self, model: str, /, *, most: int, before: int | None = None, row_bytes: int | None = None
@@ -61,6 +66,7 @@ def quarantine_page(request: Request, views: Views, render: Render, model: str, 
         before=before,
         more=len(rows) == ROWS_SHOWN,
         zone=ZoneInfo("UTC"),
+        lines=None if rows else set_aside(request, views.model_config(model), views.schema(model)),
     )
 
 

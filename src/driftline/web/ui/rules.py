@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from driftline.charts import lines
 from driftline.config.rule_text import rule_text
 from driftline.errors import DriftlineError
+from driftline.events import Schema
 from driftline.monitoring.options import ModelConfig
 from driftline.rules import JudgedWindow, Rule, State
 from driftline.rules.backtest import Backtest
@@ -23,6 +24,7 @@ from driftline.text.moments import page_span
 from driftline.text.numbers import beside, exact, from_to, level, number, percent
 from driftline.views.rules import RulesView, RuleView, TriedView
 from driftline.views.values import ModelView
+from driftline.web.ui.first_events import first_rule
 from driftline.web.ui.rendering import Render
 from driftline.web.ui.series import HEIGHT, bounds_of
 
@@ -39,6 +41,9 @@ _MOST_WINDOWS = 1000
 
 class Views(Protocol):
     """What the page reads; `driftline.views.reader.Views` is one."""
+
+    def schema(self, model: str, /) -> Schema | None:
+        """Return the shape of a model's events; None where that is not known yet."""
 
     def model_config(self, model: str, /) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
@@ -116,6 +121,7 @@ def rules_page(request: Request, views: Views, render: Render, model: str) -> Re
         zone=zone,
         window="" if seen.window is None else page_span(seen.window.start, seen.window.end, zone),
         rows=[_row(one) for one in seen.rules],
+        lines=None if seen.rules else first_rule(config, views.schema(model)),
         trial=_trial(views, config, request.query_params.get("rule", ""), asked["threshold"], asked["for"], zone),
     )
 

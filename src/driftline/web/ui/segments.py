@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from driftline.charts.sparks import shift_bar
 from driftline.errors import UnknownNameError, UsageError
+from driftline.events import Schema
 from driftline.monitoring.options import ModelConfig
 from driftline.statistics.segment_changes import ColumnChange, SegmentChange
 from driftline.statistics.split import NO_SEGMENT
@@ -20,6 +21,7 @@ from driftline.text.moments import page_span
 from driftline.text.numbers import signed
 from driftline.views.segments import MOST_WINDOWS, SegmentsChanged
 from driftline.web.ui.asked import below_a_day, field_of, number_of_windows, span_of
+from driftline.web.ui.first_events import first_segments
 from driftline.web.ui.rendering import Render, refused
 
 CHOICES = (1, 7, 30, MOST_WINDOWS)
@@ -33,6 +35,9 @@ class Views(Protocol):
 
     def model_config(self, model: str, /) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
+
+    def schema(self, model: str, /) -> Schema | None:
+        """Return the shape of a model's events; None where that is not known yet."""
 
     def segments_changed(
         self,
@@ -102,6 +107,7 @@ def segments_page(request: Request, views: Views, render: Render, model: str) ->
         ends=field_of(found.end, zone),
         times=below_a_day(config),
         least=config.floors.rows,
+        lines=None if config.columns.segments else first_segments(config, views.schema(model)),
     )
 
 

@@ -21,6 +21,7 @@ from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text.moments import page_span
 from driftline.text.numbers import NOTHING, beside, exact, from_to, level, number_or_nothing
 from driftline.views.values import ModelDetail, VerdictView, WindowView
+from driftline.web.ui.asked import segment_key
 from driftline.web.ui.delays import Delay, delay_shown
 from driftline.web.ui.series import (
     COVERAGE,
@@ -160,7 +161,8 @@ def model_page(
     drawn = [
         performance_chart(name, of_slice, told, mine, zone, small=name not in ruled, beside=beside) for name in names
     ]
-    judged = next((one for one in reversed(windows) if one.summary.stage == "judged"), None)
+    compared = windows if slice.segment is None else newest  # a segment has no distances
+    judged = next((one for one in reversed(compared) if one.summary.stage == "judged"), None)
     shown = [alert_shown(one, rules.get(one.rule), zone) for one in alerts]
     return ModelPage(
         model=model,
@@ -183,7 +185,9 @@ def model_page(
         if not alone and (slice == WHOLE or len(windows) == looked_at)
         else 0,
         judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
-        drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
+        drift=tuple(_drift_rows(judged.summary, windows if slice.segment is None else ()))
+        if judged is not None
+        else (),
         missing=tuple(missing(model, config, [*newest, *windows], zone)),
         slice=slice,
         query="" if slice == WHOLE else query_of(slice),
@@ -266,7 +270,7 @@ def query_of(slice: Slice) -> str:
     """Return the query of the page's address that selects a slice."""
     chosen = {"version": slice.version} if slice.version is not None else {}
     if slice.segment is not None:
-        chosen["segment"] = f"{slice.segment.column}:{slice.segment.value}"
+        chosen["segment"] = segment_key(slice.segment)
     return urlencode(chosen)
 
 
@@ -296,11 +300,15 @@ def drift_row(
 ) -> DriftRow:
     """Prepare a row on one column; ``history`` are its distances in the windows up to that one, in order of time."""
     drifted = sum(one is not None and one.drifted for one in history)
-    spark = sparks.sparkline(
-        [_ratio(one) for one in history],
-        marked=[one is not None and one.drifted for one in history],
-        level=1.0,
-        label=f"{name}: distance over threshold in the last {len(history)} windows; drifted in {drifted}",
+    spark = (
+        Markup("")
+        if not history
+        else sparks.sparkline(
+            [_ratio(one) for one in history],
+            marked=[one is not None and one.drifted for one in history],
+            level=1.0,
+            label=f"{name}: distance over threshold in the last {len(history)} windows; drifted in {drifted}",
+        )
     )
     state: Literal["drifted", "stable", "not judged"] = (
         "drifted" if view.drifted else "stable" if view.value is not None else "not judged"

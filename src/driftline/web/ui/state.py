@@ -15,6 +15,9 @@ from driftline.text.durations import length
 from driftline.text.moments import page_moment
 from driftline.views.values import ModelView, WindowView
 
+NO_LABELS, NO_RULES = "No labels yet", "No rules"
+"""What a page calls it where a model has none: it then shows lines to copy."""
+
 Tone = Literal["page", "warning", "info", "ok", "unknown", "pending", "resolved", "corrected"]
 
 
@@ -96,9 +99,9 @@ def headline_of(
     if not model.predictions:
         return Headline("unknown", "No events yet", "Nothing is known about this model.")
     if not rules:
-        return Headline("unknown", "No rules", "Nothing can alert: this model has no rule.")
+        return Headline("unknown", NO_RULES, "Nothing can alert: this model has no rule.")
     if not model.labels:
-        return Headline("unknown", "No labels yet", "Performance is not known without them.")
+        return Headline("unknown", NO_LABELS, "Performance is not known without them.")
     if verdicts is None:
         return Headline("unknown", "No window judged yet", "The first verdict comes when a window has closed.")
     return _newest(verdicts, rules, drifted)
@@ -154,8 +157,8 @@ def missing(
         return
     if not model.labels:
         yield (
-            "No labels yet",
-            f"Send true labels to POST {address}/labels, with the id of the prediction.",
+            NO_LABELS,
+            f"Send true labels to POST {address}/labels, with the id of the prediction, such as:",
         )
     if not any(one.summary.stage == "judged" for one in windows):
         newest = windows[-1].summary if windows else None
@@ -166,4 +169,4 @@ def missing(
             f"A window is open for {config.window.words}{until}, then waits for its labels for at most {patience}.",
         )
     if not config.rules:
-        yield "No rules", "Nothing can alert. Add a rule under alerts: rules: in driftline.yaml."
+        yield NO_RULES, "Nothing can alert. Add a rule, such as this one, to driftline.yaml."

@@ -124,8 +124,8 @@ def _at_known_paths(app: Application) -> Application:
         if environ["PATH_INFO"] in _PATHS:
             return app(environ, respond)
         respond("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        said = b"this is driftline watch, which has / and /metrics; the API is one of driftline serve\n"
-        return [said] if environ["REQUEST_METHOD"] != "HEAD" else []
+        said = "this is driftline watch, which has / and /metrics; the API is one of driftline serve"
+        return [f"{said}\n".encode()] if environ["REQUEST_METHOD"] != "HEAD" else []
 
     return ask
 

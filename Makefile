@@ -134,7 +134,7 @@ test-install: wheels ## install the wheel where nothing else is, with what it as
 	@$(BIN)/python -m venv build/install
 	@build/install/bin/python -m pip --disable-pip-version-check install --quiet --no-input --only-binary driftline \
 		--find-links dist 'driftline[demo]'
-	@cd build/install && bin/driftline --version && bin/driftline demo --exit && \
+	@cd build/install && bin/driftline --version && bin/driftline demo --exit --port 0 && \
 		bin/python -c "from driftline.sketches.compiled import kernel; assert kernel(), 'the loops are not compiled'"
 
 test-integrations: $(INTEGRATIONS:%=.bench/with-%.stamp) ## run the pages of libraries that are too heavy for `make test` (WITH="prefect dagster")

@@ -4,7 +4,7 @@ Each page has one temporary directory and one Python namespace; its blocks run t
 block the lines run that begin with `$ driftline` or another of `PROGRAMS`, and what they print is compared with what
 stands below them (`...` stands for anything). Without output below, only the exit code counts. It must be 0; 1 (alerts
 found) will do where the output that says so is shown; any other is shown by `; echo $?`. A command that ends with `&`
-runs until its page ends. Blocks of other languages are not run. Nor are those behind
+runs until its page ends, or says `$ kill $(jobs -p)`. Blocks of other languages are not run. Nor are those behind
 `<!--- skip: start if(missing("NAME")) --->` where that library is not installed: `make test-integrations` has it.
 
 The ports that the pages name (`PORTS`) are free ones when they run, others for each page.
@@ -88,6 +88,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=when)
 
 
+END_JOBS = "kill $(jobs -p)"
+"""Ends what was started with `&`."""
+
 PROGRAMS = ("driftline", "python", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
 TRAILING = re.compile(r" +$", re.MULTILINE)
 NAMED_PORTS = ("8000", "8080", "9090", "9093")
@@ -134,6 +137,9 @@ def commands(block: str) -> list[tuple[str, str]]:
 def run_console(example: Example) -> str | None:
     """Run a block's commands; return what differs, or None."""
     for command, shown in commands(with_ports(example.parsed, example.namespace)):
+        if command == END_JOBS:
+            end_jobs(example.namespace["_running"])
+            continue
         if command.split()[0] not in PROGRAMS:
             continue
         if command.endswith("&"):
@@ -151,9 +157,18 @@ def run_console(example: Example) -> str | None:
         )
         if done.returncode not in ((0, 1) if shown else (0,)):
             return f"$ {command}\nexit code {done.returncode}:\n{done.stdout}"
-        if shown and not doctest.OutputChecker().check_output(shown, TRAILING.sub("", done.stdout), doctest.ELLIPSIS):
+        printed = TRAILING.sub("", done.stdout).rstrip("\n") + "\n"
+        if shown and not doctest.OutputChecker().check_output(shown.rstrip("\n") + "\n", printed, doctest.ELLIPSIS):
             return f"$ {command}\nthe page shows:\n{shown}\nit printed:\n{done.stdout}"
     return None
+
+
+def end_jobs(running: list[subprocess.Popen[bytes]]) -> None:
+    """Ask what a page has started to end, as `kill` does; it must, for a reader goes on with the next page."""
+    while running:
+        one = running.pop()
+        one.terminate()
+        one.wait(timeout=30)
 
 
 def enter(namespace: dict[str, Any]) -> None:

@@ -103,7 +103,8 @@ def save(screenshot: bytes, path: Path) -> None:
     from PIL import Image
 
     with Image.open(io.BytesIO(screenshot)) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        # By default, a colour that few points have is one of the others: the red of a verdict came out brown.
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(path, "PNG", optimize=True)
 
 

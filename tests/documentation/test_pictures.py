@@ -83,6 +83,19 @@ def test_a_picture_keeps_its_points_in_few_colours(tmp_path: Path) -> None:
     assert b"pHYs" not in {*chunks((tmp_path / "few.png").read_bytes())}
 
 
+def test_a_verdict_of_a_few_points_keeps_its_colour(tmp_path: Path) -> None:
+    red, teal = (179, 27, 27), (8, 95, 124)
+    page = Image.merge("RGB", [Image.linear_gradient("L").rotate(90 * turn) for turn in range(3)])
+    page.paste(red, (10, 10, 18, 14))
+    page.paste(teal, (200, 30, 206, 36))
+    page.save(screenshot := io.BytesIO(), "PNG")
+    save(screenshot.getvalue(), tmp_path / "few.png")
+    with Image.open(tmp_path / "few.png") as few:
+        shown = few.convert("RGB")
+        for colour, place in ((red, (12, 12)), (teal, (202, 32))):
+            assert max(abs(a - b) for a, b in zip(colour, shown.getpixel(place), strict=True)) < 20  # type: ignore[arg-type]
+
+
 def test_ports_that_are_seen_are_those_of_the_page_where_they_are_free() -> None:
     import socket
 

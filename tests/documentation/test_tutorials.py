@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import code
 import re
+import sys
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -37,7 +40,46 @@ def test_a_tutorial_begins_in_an_empty_folder_and_every_command_in_it_runs(page:
     shown = blocks(page.read_text(), "console")
     commands = [command for block in shown for command, _ in conftest.commands(block)]
     assert commands[0] == "driftline demo --files ."
-    assert {command.split()[0] for command in commands} <= {*conftest.PROGRAMS}
+    assert {command.split()[0] for command in commands if command != conftest.END_JOBS} <= {*conftest.PROGRAMS}
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
+def test_a_tutorial_ends_what_it_has_started_and_sends_who_has_not_to_where_that_is(page: Path) -> None:
+    """What the page before has left on a port answers in place of what this one starts."""
+    commands = [command for block in blocks(page.read_text(), "console") for command, _ in conftest.commands(block)]
+    assert any(command.endswith("&") for command in commands) and commands[-1] == conftest.END_JOBS
+    assert page is TUTORIALS[0] or "(01-watch.md#end-what-runs)" in page.read_text()
+
+
+class Prompt(code.InteractiveConsole):
+    """Python's own prompt, which takes line after line: it only says what it could not read, and runs nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+
+    def runcode(self, code: CodeType) -> None:
+        pass
+
+    def showsyntaxerror(self, *_: object, **__: object) -> None:
+        self.refused.append(str(sys.exception()))
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.name)
+def test_the_python_of_a_tutorial_can_be_pasted_into_pythons_own_prompt(page: Path) -> None:
+    """That of 3.11 and 3.12 ends a loop at an empty line only, and refuses what follows without one."""
+    for block in blocks(page.read_text(), "python"):
+        prompt = Prompt()
+        waits = [prompt.push(line) for line in [*block.splitlines(), ""]]
+        assert not prompt.refused, (block, prompt.refused)
+        assert not waits[-1]
+
+
+def test_the_prompt_refuses_what_follows_a_loop_at_once() -> None:
+    prompt = Prompt()
+    for line in ("for one in []:", "    one", "assert 1"):
+        prompt.push(line)
+    assert prompt.refused
 
 
 @pytest.mark.parametrize("page", TUTORIALS[:-1], ids=lambda page: page.name)

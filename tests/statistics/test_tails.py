@@ -174,3 +174,13 @@ def test_a_binary_balanced_accuracy_needs_both_classes() -> None:
     assert only.value is None and only.problem == "no row is labelled other than '1'"
     one = measures(Classification({("0", "0"): 99, ("1", "0"): 1}), positive="1")["balanced_accuracy"]
     assert one.value == 0.5 and one.high is not None and one.high > 0.9
+
+
+@pytest.mark.parametrize("error", [2.7e-162, 5e-324])
+def test_errors_whose_squares_are_too_small_for_a_float_have_measures_all_the_same(error: float) -> None:
+    """Their mean is 0 as a float and above 0 as a fraction, by which it was divided."""
+    found = measures(Regression.of(pl.Series([0.0, 1.0, 2.0, 3.0]), pl.Series([error, 1.0, 2.0, 3.0])))
+    assert 0 <= found["rmse"].low <= found["rmse"].value <= found["rmse"].high < 1e-150
+    assert found["r2"].value == found["r2"].high == 1
+    found = measures(Regression.of(pl.Series([0.0, 0.0, 0.0, 2.7e-162]), pl.Series([0.0] * 4)))
+    assert found["r2"].value is None and "so small" in found["r2"].problem

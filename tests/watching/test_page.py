@@ -244,6 +244,17 @@ def test_the_root_is_a_page_for_people_and_the_exposition_for_programs(served: S
     assert served.ask("/").getheader("Vary") == "Accept"
 
 
+@pytest.mark.parametrize("path", ["/health", "/api/v1/models", "/metricses", "/metrics/x"])
+def test_who_asks_a_watch_for_what_a_service_has_is_told_what_it_is(served: Served, path: str) -> None:
+    """It answered any path with the exposition, so that a watch on the port of a service was taken for one."""
+    for accept in ("*/*", BROWSERS["Chromium"]):
+        answer = served.ask(path, Accept=accept)
+        assert (answer.status, answer.getheader("Content-Type")) == (404, "text/plain; charset=utf-8")
+        assert "driftline serve" in answer.text  # type: ignore[attr-defined]
+    assert served.ask(path, Host="evil.example").status == 421
+    assert (served.ask(path, "HEAD").status, served.ask(path, "HEAD").text) == (404, "")  # type: ignore[attr-defined]
+
+
 def test_what_has_not_changed_is_not_sent_again(served: Served) -> None:
     tag = served.ask("/", Accept="text/html").getheader("ETag", "")
     again = served.ask("/", Accept="text/html", If_None_Match=tag)

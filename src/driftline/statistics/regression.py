@@ -123,6 +123,8 @@ def r2(performance: Regression, ask: MeasureRequest) -> Measure:
     bounds = log_delta(ratio, ratio * error, n, ask.confidence)
     if not ratio > 0:
         return ask.yes(1 - ratio, Interval(1 - bounds.high, 1 - bounds.low), n)
+    if not float(e2) > 0:
+        return ask.no("the errors are so small that their squares are below all numbers above 0", n)
     errors = _mean_square(performance, e2, ask.confidence)
     larger = missed_share(n, ask.confidence) * _LABELS_BEYOND * math.sqrt(max(n * float(u4 / (u2 * u2)), 0.0))
     low = min(bounds.low, ratio * errors.low / float(e2)) / (1 + larger)

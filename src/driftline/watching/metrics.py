@@ -27,6 +27,7 @@ _PHRASES = {421: "421 Misdirected Request", 403: "403 Forbidden"}
 
 _PAGE, _EXPOSITION = "text/html", ("text/plain", "application/openmetrics-text", "application/vnd.google.protobuf")
 _READING = ("GET", "HEAD")
+_PATHS = ("", "/", "/metrics", "/metrics/", "/favicon.ico")
 
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
@@ -68,7 +69,7 @@ def serve_metrics(
         ) from error
     app = _with_head(make_wsgi_app(registry))
     app = app if page is None else _with_page(app, page)
-    server.set_app(_guarded(app, _hosts(host, str(address[0]), names)))
+    server.set_app(_guarded(_at_known_paths(app), _hosts(host, str(address[0]), names)))
     thread = threading.Thread(target=server.serve_forever, name="driftline-metrics", daemon=True)
     thread.start()
 
@@ -114,6 +115,19 @@ def _weight(parameters: Iterable[str]) -> float:
             except ValueError:
                 return 0.0
     return 1.0
+
+
+def _at_known_paths(app: Application) -> Application:
+    """Return the application so that it is nowhere else: who asks for ``/health`` means another program."""
+
+    def ask(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        if environ["PATH_INFO"] in _PATHS:
+            return app(environ, respond)
+        respond("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        said = "this is driftline watch, which has / and /metrics; the API is one of driftline serve"
+        return [f"{said}\n".encode()] if environ["REQUEST_METHOD"] != "HEAD" else []
+
+    return ask
 
 
 def _with_head(app: Application) -> Application:

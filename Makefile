@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-inp
 # A lock is whole: nothing is resolved. pip before 23.3 would take the newest of what is named with an extra, and refuse it.
 LOCKED := $(PIP) --no-deps --require-hashes --requirement
 SELF := $(PIP) --no-build-isolation --no-deps --editable .
-# What pip does where nothing is editable: it halves the time of an import.
+# What pip does where nothing is editable: it halves the time of an import, also where Python is told to keep no bytecode.
 COMPILE := $(BIN)/python -m compileall -q src
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
 SYSTEM_PACKAGES := chromium curl fonts-liberation postgresql prometheus prometheus-alertmanager strace
@@ -37,6 +37,7 @@ demo: .venv/demo.stamp ## replay a real incident (ARGS="--exit --json" passes op
 	@$(BIN)/driftline demo $(ARGS)
 
 test: .venv/dev.stamp system-packages ## run all tests, examples and documentation (ARGS="-k name" selects)
+	@$(COMPILE)
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: .venv/dev.stamp ## ruff, mypy, import-linter

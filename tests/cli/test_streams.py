@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def calls() -> list[tuple[int, list[str]]]:
 
 
 # A command of its own process would cost seconds to start, a hundred times: each is the child of one that has imported
-# them all, with the streams that Python makes at its start.
+# them all, with the streams that Python makes at its start. It is told a line of calls, and tells a line of outcomes.
 DRIVER = """
 import gc, importlib, io, json, os, signal, sys
 from driftline.cli import main as cli
@@ -134,7 +134,9 @@ from driftline.cli import main as cli
 for name in cli.COMMANDS:
     importlib.import_module(f"driftline.cli.{name}")
 checking = ("checks.api", "checks.run", "checks.compare")
-for room in (*checking, "demo.story", "retrain.gate", "watching.report", "watching.metrics", "web.server"):
+asking = ("views.offline", "cli.request_table", "monitoring.backtest", "monitoring.profiling", "engines.stored")
+rest = ("demo.story", "retrain.gate", "watching.report", "watching.metrics", "web.server")
+for room in (*checking, *asking, *rest):
     importlib.import_module(f"driftline.{room}")  # once for all children: a command imports these when it is called
 gc.freeze()  # a child that looked through all modules for garbage would have a copy of each
 
@@ -149,6 +151,7 @@ def stream(number):
 
 def child(arguments):
     signal.alarm(60)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     errors = os.open("stderr", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     os.dup2(errors, 2)
     os.close(errors)
@@ -177,15 +180,20 @@ def child(arguments):
     finally:
         os._exit(code)
 
-told = []
-for mode, arguments in json.loads(sys.argv[1]):
-    if (pid := os.fork()) == 0:
-        child(arguments)
-    status = os.waitpid(pid, 0)[1]
-    with open("stderr", errors="replace") as errors:
-        told.append((os.waitstatus_to_exitcode(status), errors.read()))
-print(json.dumps(told))
+for line in sys.stdin:
+    mode, calls = json.loads(line)
+    told = []
+    for arguments in calls:
+        if (pid := os.fork()) == 0:
+            child(arguments)
+        status = os.waitpid(pid, 0)[1]
+        with open("stderr", errors="replace") as errors:
+            told.append((os.waitstatus_to_exitcode(status), errors.read()))
+    print(json.dumps(told), flush=True)
 """
+
+Run = Callable[[str, Sequence[Sequence[str]]], list[tuple[int, str]]]
+"""Gives exit code and stderr of each call, with a stdout of some mode."""
 
 
 @pytest.fixture(scope="module")
@@ -212,18 +220,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
-def run(folder: Path, mode: str, calls: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
-    """Exit code and stderr of each call."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DRIVER, json.dumps([(mode, call) for call in calls])],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [(code, said) for code, said in json.loads(done.stdout)]
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Iterator[Run]:
+    command = [sys.executable, "-W", "ignore", "-c", DRIVER]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdin is not None and driver.stdout is not None
+        asked, answers = driver.stdin, driver.stdout
+
+        def told(mode: str, calls: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+            print(json.dumps([mode, calls]), file=asked, flush=True)
+            return [(code, said) for code, said in json.loads(answers.readline())]
+
+        yield told
 
 
 # ---- laws -----------------------------------------------------------------------------------------------------------
@@ -235,9 +243,9 @@ def test_every_command_that_click_knows_is_called_here() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("mode", ["read", "unbuffered", "closed"])
-def test_a_reader_changes_no_verdict(folder: Path, mode: str) -> None:
+def test_a_reader_changes_no_verdict(run: Run, mode: str) -> None:
     wanted, arguments = zip(*calls(), strict=True)
-    for call, code, (came, said) in zip(arguments, wanted, run(folder, mode, arguments), strict=True):
+    for call, code, (came, said) in zip(arguments, wanted, run(mode, arguments), strict=True):
         assert (call, came) == (call, code), said
         assert "Traceback" not in said and "Exception ignored" not in said
         if code == 2 and call not in HELP:
@@ -247,8 +255,8 @@ def test_a_reader_changes_no_verdict(folder: Path, mode: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full here")
-def test_what_cannot_be_written_is_never_fine_and_never_an_alert(folder: Path) -> None:
-    for (_, call), (came, said) in zip(calls(), run(folder, "full", [call for _, call in calls()]), strict=True):
+def test_what_cannot_be_written_is_never_fine_and_never_an_alert(run: Run) -> None:
+    for (_, call), (came, said) in zip(calls(), run("full", [call for _, call in calls()]), strict=True):
         assert (call, came) == (call, 2)
         told = said.splitlines()[-1] if {"watch", "--json"} <= set(call) else said
         assert told.startswith("driftline: ") and told.strip().count("\n") == 0 and "Traceback" not in said
@@ -369,7 +377,7 @@ def until_healthy(port: int) -> None:
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty"])
-def test_a_folder_in_which_no_service_worked_is_told_and_left_alone(folder: Path, place: str) -> None:
+def test_a_folder_in_which_no_service_worked_is_told_and_left_alone(folder: Path, run: Run, place: str) -> None:
     """A mistyped --data said "No alert is firing", with exit code 0, and made a new state there."""
     (folder / "empty").mkdir(exist_ok=True)
     rest = [
@@ -382,7 +390,7 @@ def test_a_folder_in_which_no_service_worked_is_told_and_left_alone(folder: Path
         "ack x --reason r --by me",
     ]
     calls = [*(f"{words} --data {place}" for words in rest), f"silence --data {place} list"]
-    for call, (code, said) in zip(calls, run(folder, "read", [call.split() for call in calls]), strict=True):
+    for call, (code, said) in zip(calls, run("read", [call.split() for call in calls]), strict=True):
         assert (call, code) == (call, 2)
         assert said.startswith(f"driftline: no `driftline serve` has run in {place}:")
         assert said.count("\n") == 1 and "--data" in said

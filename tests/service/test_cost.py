@@ -174,15 +174,15 @@ def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) ->
 
 @pytest.fixture(scope="module")
 def histories() -> Iterator[dict[int, Service]]:
-    """One model with the settled windows of a week and of two months, and their rows in the log."""
-    with served(History(1, WEEK, 2)) as short, served(History(1, MONTHS, 2)) as long:
-        for service, windows in ((short, WEEK), (long, MONTHS)):
+    """One model with the settled windows of a week and of five, and their rows in the log."""
+    with served(History(1, WEEK, 2)) as short, served(History(1, MONTH, 2)) as long:
+        for service, windows in ((short, WEEK), (long, MONTH)):
             log_rows(service, windows)
             one_pass(service)
-        yield {WEEK: short, MONTHS: long}
+        yield {WEEK: short, MONTH: long}
 
 
-WEEK, MONTHS = 168, 1680
+WEEK, MONTH = 168, 840
 MOST_RUNS = 12
 
 

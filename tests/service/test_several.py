@@ -23,6 +23,7 @@ from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.postgresql import PostgreSQL
 from tests.support.served import post, serving
 from tests.support.servers import until
+from tests.support.starting import Started
 
 TAKEN_OVER_WITHIN_SECONDS = 30
 
@@ -32,7 +33,7 @@ class Several:
 
     def __init__(self, config: Path, stack: ExitStack) -> None:
         self.config, self._stack = config, stack
-        self.processes: dict[str, subprocess.Popen[str]] = {}
+        self.processes: dict[str, Started] = {}
         self.addresses: dict[str, str] = {}
 
     def start(self, name: str, role: str) -> str:

@@ -54,6 +54,13 @@ def ids(log: EventLog) -> list[str]:
     return sorted(log.window_rows(DAY, "v")["id"])
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four files make a tier and ten versions a checkpoint: fewer appends have as many merges, of more tiers."""
+    monkeypatch.setattr(tidy, "FILES_OF_A_TIER", 4)
+    monkeypatch.setattr(tidy, "CHECKPOINT_EVERY", 10)
+
+
 def bytes_of(folder: Path, pattern: str) -> int:
     return sum(one.stat().st_size for one in folder.glob(pattern))
 
@@ -75,8 +82,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return merged
 
 
+@pytest.mark.usefixtures("small")
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30), st.booleans()), min_size=1, max_size=5))
+@given(st.lists(st.tuples(st.integers(1, 16), st.integers(1, 30), st.booleans()), min_size=1, max_size=5))
 def test_no_row_is_lost_or_doubled_by_tidying(
     tmp_path_factory: pytest.TempPathFactory, stretches: list[tuple[int, int, bool]]
 ) -> None:
@@ -95,22 +103,23 @@ def test_no_row_is_lost_or_doubled_by_tidying(
     assert sorted(pl.DataFrame(found)["id"].to_list()) == sorted(expected)  # another reader of Delta Lake
 
 
+@pytest.mark.usefixtures("small")
 def test_disk_and_metadata_are_bounded_and_each_byte_is_rewritten_a_few_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged, folder = counted(monkeypatch), tmp_path / "predictions"
     log = EventLog(tmp_path, SCHEMA)
     log.append_predictions(rows_of(1, 5), through=1)
-    appended = 330 * (bytes_of(folder, "*.parquet") + 50)  # all appends are nearly of one size
-    for seq in range(2, 331):
+    appended = 100 * (bytes_of(folder, "*.parquet") + 50)  # all appends are nearly of one size
+    for seq in range(2, 101):
         log.append_predictions(rows_of(seq, 5), through=seq)
-        if seq % 30 == 0:
+        if seq % 10 == 0:
             live = live_bytes(folder)
             assert bytes_of(folder, "*.parquet") <= 2 * live
             assert len(list((folder / "_delta_log").iterdir())) <= 2 * tidy.CHECKPOINT_EVERY + 10
-            assert len(DeltaTable(str(folder)).file_uris()) <= 9 * math.ceil(math.log10(seq + 1) + 1)
-    assert sum(merged) <= appended * math.log(330, tidy.FILES_OF_A_TIER)
-    assert len(ids(log)) == 330 * 5
+            assert len(DeltaTable(str(folder)).file_uris()) <= 3 * math.ceil(math.log(seq + 1, 4) + 1)
+    assert sum(merged) <= appended * math.log(100, tidy.FILES_OF_A_TIER)
+    assert len(ids(log)) == 100 * 5
 
 
 def test_a_file_that_is_large_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +156,7 @@ def test_what_is_being_read_is_not_deleted(tmp_path: Path, monkeypatch: pytest.M
     assert len(list((tmp_path / "predictions").glob("part-*"))) <= 10
 
 
+@pytest.mark.usefixtures("small")
 def test_readers_in_other_threads_see_whole_snapshots_while_it_is_tidied(tmp_path: Path) -> None:
     log = EventLog(tmp_path, SCHEMA)
     append(log, 1, 1)
@@ -163,12 +173,12 @@ def test_readers_in_other_threads_see_whole_snapshots_while_it_is_tidied(tmp_pat
     readers = [threading.Thread(target=read) for _ in range(2)]
     for one in readers:
         one.start()
-    append(log, 2, 80)
+    append(log, 2, 32)
     done.set()
     for one in readers:
         one.join()
     assert failures == []
-    assert len(ids(log)) == 160
+    assert len(ids(log)) == 64
 
 
 class Crash(Exception):
@@ -185,14 +195,15 @@ STEPS: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(("owner", "name"), STEPS, ids=[name for _, name in STEPS])
 def test_a_failure_of_tidying_loses_nothing_and_is_made_up_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: bool
 ) -> None:
-    monkeypatch.setattr(tidy, "CHECKPOINT_EVERY", 7)
+    monkeypatch.setattr(tidy, "CHECKPOINT_EVERY", 5)
     log = EventLog(tmp_path, SCHEMA)
-    append(log, 1, 9)
+    append(log, 1, 3)
     real: Callable[..., Any] = getattr(owner, name)
 
     def dies(*args: Any, **kwargs: Any) -> Any:
@@ -202,18 +213,21 @@ def test_a_failure_of_tidying_loses_nothing_and_is_made_up_for(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, dies)
-        append(log, 10, 23)  # never fails
+        append(log, 4, 10)  # never fails
     assert ids(log) == ids(EventLog(tmp_path, SCHEMA))
     folder = tmp_path / "predictions"
     for one in (log, EventLog(tmp_path, SCHEMA)):
         last = one.last_seq("predictions")
-        append(one, last + 1, last + 30)
-        assert len(ids(one)) == 2 * (last + 30)
+        append(one, last + 1, last + 12)
+        assert len(ids(one)) == 2 * (last + 12)
         assert bytes_of(folder, "*.parquet") <= 2 * live_bytes(folder)
 
 
-def test_a_table_of_an_earlier_release_is_tidied_and_told_how_long_to_remember(tmp_path: Path) -> None:
+def test_a_table_of_an_earlier_release_is_tidied_and_told_how_long_to_remember(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has small files, all statistics, and a week of metadata."""
+    monkeypatch.setattr(tidy, "CHECKPOINT_EVERY", 15)
     from deltalake import CommitProperties, Transaction, write_deltalake
 
     from driftline.store.logged import predictions_frame

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,21 +13,19 @@ import httpx
 import pytest
 
 from tests.support.churn import MODEL, write_config
+from tests.support.starting import Started, started
 
 
 @contextmanager
-def serving(config: Path, *more: str, stderr: int | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(config: Path, *more: str, stderr: int | None = None) -> Iterator[tuple[Started, str]]:
     """Run ``driftline serve`` and give its process and address."""
-    command = [sys.executable, "-m", "driftline", "serve", "--config", str(config), "--port", "0", *more]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    process = started(["serve", "--config", str(config), "--port", "0", *more], stderr=stderr)
     try:
-        assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         assert found is not None
         yield process, found[0]
     finally:
-        process.kill()
-        process.communicate()
+        process.end()
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,12 @@ from driftline.service.runtime import Service
 from tests.support.churn import MODEL, prediction, write_config
 from tests.support.served import post, serving
 from tests.support.servers import until
+from tests.support.starting import Started
 from tests.support.steps import a_day, work
 
 PREDICTIONS = f"/api/v1/models/{MODEL}/predictions"
 LIMITS = "limits: {header_time: 1s, body_time: 2s, connections: 20}"
-Served = tuple["subprocess.Popen[str]", str]
+Served = tuple[Started, str]
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ Delta store a column of equal values once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import polars as pl
 
@@ -23,7 +24,8 @@ from driftline.text.numbers import count
 _SAME = ("start", "end", "version", "profile", "segments")
 
 
-class StoredProfiles(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredProfiles:
     """What a stored table holds: its profiles, the layout that they were made with, and the model's name.
 
     ``name`` is where it came from, for messages. ``twice`` is how many of its rows are there once more, byte for byte:
@@ -36,6 +38,9 @@ class StoredProfiles(NamedTuple):
     name: str
     twice: int = 0
 
+    holds_profiles: ClassVar[bool] = True
+    """Tells them from rows before this module is imported, see `is_profiles`."""
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever reads the profiles has to be told, in words without a full stop."""
@@ -46,11 +51,13 @@ class StoredProfiles(NamedTuple):
         return (f"{self.name} has {profiles} twice, {same}: rows that were profiled twice count twice",)
 
 
-def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
-    """Read a table of profiles; those of a pattern, or folder, are merged.
+def open_profiles(given: str | Path | pl.DataFrame | StoredProfiles) -> StoredProfiles:
+    """Read a table of profiles; those of a pattern, or folder, are merged, and what is open already stays as it is.
 
     Raises `DataError` for one that is damaged, of a newer release, or of several layouts or models.
     """
+    if isinstance(given, StoredProfiles):
+        return given
     if isinstance(given, pl.DataFrame):
         return _from_frame(given, "the table of profiles")
     rows = open_rows(given)

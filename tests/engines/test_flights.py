@@ -66,3 +66,4 @@ def test_the_alerts_of_a_year_are_those_of_its_rows_whoever_profiled_it(year: Pa
     of_rows = driftline(year, "backtest", "months", "--json")
     assert json.loads(of_rows)["alerts"]
     assert driftline(year, "backtest", "spark.parquet", "--json") == of_rows
+    assert driftline(year, "backtest", "months", "--engine", "spark", "--json") == of_rows

@@ -42,7 +42,7 @@ _SAID = (
     *("prediction", "score", "label", "time", "id", "features", "segments"),
     *("missing", "time_format", "categorical", "cluster"),
 )
-_UNSAID = (None, (), {}, MISSING_TEXTS)
+_UNSAID: tuple[object, ...] = (None, (), {}, MISSING_TEXTS)
 _LEFT_OUT = "profiles have no rows: relations between columns and repeated rows are not looked at"
 
 

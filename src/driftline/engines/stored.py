@@ -17,7 +17,7 @@ from driftline.errors import CodecError, DataError
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, as_frame, from_frame
 from driftline.sketches import decode, encode
-from driftline.sources.files import open_rows, whole
+from driftline.sources.files import files_of, open_rows, whole
 from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, TELLING, holds_profiles
 from driftline.text.numbers import count
 
@@ -60,11 +60,13 @@ def open_profiles(given: str | Path | pl.DataFrame | StoredProfiles) -> StoredPr
         return given
     if isinstance(given, pl.DataFrame):
         return _from_frame(given, "the table of profiles")
-    rows = open_rows(given)
-    if not holds_profiles(rows.schema):
-        lacking = ", ".join(sorted(TELLING - set(rows.schema)))
+    files = [open_rows(file) for file in files_of(str(given))]
+    if not all(holds_profiles(rows.schema) for rows in files):
+        there = open_rows(given).schema  # which refuses rows and profiles together, and says which are which
+        lacking = ", ".join(sorted(TELLING - set(there)))
         raise DataError(f"{given} is no table of profiles, as `driftline profile` writes them: it lacks {lacking}")
-    return _from_frame(whole(rows), str(given))
+    # Tables of several releases differ in their columns.
+    return _from_frame(pl.concat([whole(rows) for rows in files], how="diagonal_relaxed"), str(given))
 
 
 def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -176,7 +177,9 @@ def require_free(output: str) -> None:
     if "://" in output:
         _require_profiles_at(output)
         return
-    path = Path(output)
+    path = _written(output)
+    if path.is_symlink():
+        raise UsageError(f"--output {output} is a link that leads to itself; name another place")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {path.absolute().parent}; make it first")
     there = path.is_file() or (path.is_dir() and any(path.iterdir()))
@@ -202,15 +205,22 @@ def write_profiles(frame: pl.DataFrame, output: str) -> int:
     """
     with readable(output, foreign=True, done="written"):
         if _is_delta(output):
-            frame.write_delta(output.rstrip("/"), mode="overwrite", storage_options=store_options(output))
+            others = {"schema_mode": "overwrite"}  # the columns of another release
+            place, options = output.rstrip("/"), store_options(output)
+            frame.write_delta(place, mode="overwrite", storage_options=options, delta_write_options=others)
             return 0
         if "://" in output:
             frame.write_parquet(output, storage_options=store_options(output))
             return 0
-        path = Path(output)
+        path = _written(output)
         with replacing(path) as beside:
             frame.write_parquet(beside)
         return path.stat().st_size
+
+
+def _written(output: str) -> Path:
+    """What is written: where a link leads to, so that the link stays one."""
+    return Path(os.path.realpath(output))
 
 
 def _is_delta(output: str) -> bool:

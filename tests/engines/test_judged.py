@@ -7,6 +7,9 @@ here by the map that its executors run.
 from __future__ import annotations
 
 import json
+import os
+import sys
+import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +26,9 @@ from driftline.engines import local
 from driftline.profiles.carried import as_carried, merge_group, profile_partition
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, as_batch, from_batch
+from driftline.sources.far import store_options
 from driftline.sources.files import files_of
+from tests.support.s3 import S3
 
 BEGIN, DAYS, A_DAY = datetime(2026, 1, 1, tzinfo=UTC), 24, 24
 COLUMNS = {"time": "at", "prediction": "said", "label": "was", "segments": ["k"]}
@@ -179,7 +184,7 @@ def test_what_cannot_be_profiled_is_one_line(capsys: pytest.CaptureFixture[str],
 def test_without_spark_it_is_said_in_one_line_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyspark", None)
+    monkeypatch.setitem(sys.modules, "pyspark", None)
     code, out, err = said(capsys, *command.split(), "--engine", "spark")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "python -m pip install 'driftline[spark]'" in err
@@ -199,3 +204,33 @@ def test_rows_are_read_in_batches_and_not_kept(
     monkeypatch.setattr(local, "profile_batch", counted)
     said(capsys, "backtest", "rows", "--engine", "local")
     assert sorted(heights) == [5 * A_DAY, 5 * A_DAY]
+
+
+# ---- in an object store ----------------------------------------------------------------------------------------------
+
+
+def test_rows_and_tables_may_lie_in_an_object_store(capsys: pytest.CaptureFixture[str], s3: S3) -> None:
+    """A real server of S3. What is there and is no table of profiles stays; a table that was cut is refused."""
+    place = s3.address()
+    options = store_options(place)
+    for name in ("1", "2"):
+        pl.read_parquet(f"rows/{name}.parquet").write_parquet(f"{place}/rows/{name}.parquet", storage_options=options)
+    of_rows = said(capsys, "backtest", "rows", "--json")
+    assert of_rows[0] == 1
+    for output in (f"{place}/made.parquet", f"{place}/table/"):
+        for name in ("2", "*", "*"):  # the first is no whole history; the next ones take its place
+            code, _, err = said(capsys, "profile", f"{place}/rows/{name}.parquet", "--output", output)
+            assert (code, err) == (0, "")
+        assert said(capsys, "backtest", output, "--json") == of_rows
+    assert said(capsys, "backtest", f"{place}/rows/*.parquet", "--engine", "local", "--json") == of_rows
+    code, out, err = said(capsys, "profile", "rows", "--output", f"{place}/rows/1.parquet")
+    assert (code, out) == (2, "")
+    assert "is there, and is no table of profiles; name another place" in err
+    address = place.replace("s3://", os.environ["AWS_ENDPOINT_URL"] + "/") + "/cut.parquet"
+    said(capsys, "profile", "rows", "--output", "made.parquet")
+    whole, headers = Path("made.parquet").read_bytes(), {"Content-Type": "application/octet-stream"}
+    cut = urllib.request.Request(address, whole[: len(whole) // 2], headers, method="PUT")
+    urllib.request.urlopen(cut, timeout=60).close()
+    code, out, err = said(capsys, "backtest", f"{place}/cut.parquet")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{place}/cut.parquet cannot be read" in err

@@ -42,6 +42,7 @@ FAN_IN = 64
 """The profiles of so many partitions, of one window and version, are merged by one task of the first round."""
 
 _RAISED = re.compile(r"^(?:driftline\.errors\.|[A-Za-z]*)[A-Za-z]+Error: (.+)$", re.MULTILINE)
+_JAVA = re.compile(r"^:?\s*(?:[\w$]+\.)+[\w$]+(?:Exception|Error): ")
 _WORDS = 300
 _GROUP = "partitions"
 _OTHERS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc", ".gz", ".zip")
@@ -128,10 +129,17 @@ def words_of(message: str) -> str:
     '[PATH_NOT_FOUND] Path does not exist: file:/x. SQLSTATE: 42K03'
     >>> words_of("It was thrown.\\nTraceback\\n  File x\\ndriftline.errors.DataError: times are none\\n\\tat org")
     'times are none'
+    >>> words_of("An error occurred while calling o27.load.\\n: org.apache.spark.SparkException: [X] It differs.\\n")
+    '[X] It differs'
     """
     raised = _RAISED.findall(message)
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    lines = [line for line in map(_bare, message.splitlines()) if line]
     return (raised[-1] if raised else next(iter(lines), "it did not say why")).rstrip(";. ")[:_WORDS]
+
+
+def _bare(line: str) -> str:
+    """A line without the name of Java's exception; nothing of one that says no more than that there was one."""
+    return "" if line.startswith("An error occurred while calling") else _JAVA.sub("", line.strip())
 
 
 def _format_of(paths: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from driftline.text.numbers import number
 ROOT = Path(__file__).parents[1]
 KEPT, PAGE, PICTURE = ROOT / ".bench/engines.json", ROOT / "docs/scale.md", ROOT / "docs/images/scale.svg"
 MILLION, COLUMNS, WINDOWS = 10**6, 25, 30
+FEW = 5  # columns of the rows that are counted by the hundred million
 ROWS, QUICK_ROWS = (MILLION, 10 * MILLION, 100 * MILLION), (100_000, MILLION)
 WIDTHS, LENGTHS, CORES = (5, 25, 100), (30, 300, 3_000), (1, 2)
 COLOURS = {"one process": "#0072b2", "Spark, one core": "#d55e00", "Spark, two cores": "#009e73"}
@@ -50,10 +51,10 @@ def asked(*, quick: bool) -> Iterator[Asked]:
         yield _job("merge", "merge", columns, WINDOWS)
     for cores in CORES:
         for count in rows[:2]:
-            yield _job("spark", "spark", count, COLUMNS, WINDOWS, cores)
+            yield _job("spark", "spark", count, FEW, WINDOWS, cores)
     for count in rows:
-        yield _job("rows", "made", count, COLUMNS, WINDOWS)
-        yield _job("rows", "local", count, COLUMNS, WINDOWS)
+        yield _job("rows", "made", count, FEW, WINDOWS)
+        yield _job("rows", "local", count, FEW, WINDOWS)
 
 
 def _job(part: str, *arguments: object) -> Asked:
@@ -127,7 +128,7 @@ def _by_windows(kept: Mapping[str, Mapping[str, Any]], windows: int) -> list[str
 
 
 def _by_rows(kept: Mapping[str, Mapping[str, Any]], rows: int) -> list[str] | None:
-    found, made = (kept.get(f"{what} {rows} {COLUMNS} {WINDOWS}") for what in ("local", "made"))
+    found, made = (kept.get(f"{what} {rows} {FEW} {WINDOWS}") for what in ("local", "made"))
     if found is None or made is None:
         return None
     took = found["processor"] - made["processor"]
@@ -138,7 +139,7 @@ def _by_rows(kept: Mapping[str, Mapping[str, Any]], rows: int) -> list[str] | No
 def _on_spark(kept: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str] | None]:
     for cores, where in zip(CORES, ("Spark, one core", "Spark, two cores"), strict=True):
         for rows in ROWS:
-            found = kept.get(f"spark {rows} {COLUMNS} {WINDOWS} {cores}")
+            found = kept.get(f"spark {rows} {FEW} {WINDOWS} {cores}")
             yield None if found is None else _line(rows, where, found["processor"], found["wall"], found)
 
 
@@ -162,13 +163,13 @@ def draw(kept: Mapping[str, Mapping[str, Any]]) -> str:
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in COLOURS}
     memory: dict[str, list[tuple[float, float]]] = {name: [] for name in COLOURS}
     for rows in ROWS:
-        names = (f"local {rows} {COLUMNS} {WINDOWS}", *(f"spark {rows} {COLUMNS} {WINDOWS} {cores}" for cores in CORES))
+        names = (f"local {rows} {FEW} {WINDOWS}", *(f"spark {rows} {FEW} {WINDOWS} {cores}" for cores in CORES))
         for where, name in zip(COLOURS, names, strict=True):
             if name in kept:
                 seconds[where].append((rows, kept[name]["processor"]))
                 memory[where].append((rows, kept[name]["peak"] / 1e6))
     title = "profiles by rows, in one process and on Spark"
-    across = f"rows of {COLUMNS} columns"
+    across = f"rows of {FEW} columns"
     return drawing(title, [("CPU seconds", across, seconds), ("Peak memory of a process, MB", across, memory)], COLOURS)
 
 

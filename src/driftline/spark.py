@@ -8,12 +8,14 @@ no Spark; using it does, from 4.0 on.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftline.environment import share_this_python
-from driftline.errors import UsageError
+from driftline.errors import DataError, UsageError
 from driftline.profiles.carried import (
     KEYS,
     as_carried,
@@ -25,20 +27,23 @@ from driftline.profiles.carried import (
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, from_frame
 from driftline.sources.frames import frame_of_table
-from driftline.sources.profiled import LAYOUT, MODEL, RELEASE
+from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, holds_profiles
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 TYPES = (
     "`start` timestamp, `end` timestamp, version string, predictions bigint, labelled bigint, "
-    "profile binary, segments binary, layout string"
+    "profile binary, segments binary, layout string, checksum string"
 )
 """The columns of the result as Spark writes their types: those of `driftline.profiles.table.SCHEMA`."""
 
 FAN_IN = 64
 """The profiles of so many partitions, of one window and version, are merged by one task of the first round."""
 
+_RAISED = re.compile(r"^(?:driftline\.errors\.|[A-Za-z]*)[A-Za-z]+Error: (.+)$", re.MULTILINE)
+_JAVA = re.compile(r"^:?\s*(?:[\w$]+\.)+[\w$]+(?:Exception|Error): ")
+_WORDS = 300
 _GROUP = "partitions"
 _OTHERS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc", ".gz", ".zip")
 
@@ -78,16 +83,18 @@ def profile_files(
 
     They are Parquet, or tables of Delta, unless a ``format`` of Spark's is named. A column that only some files have is
     missing in the others. Without a ``session`` the active one is used, or one is made as Spark's own settings say.
+    Raises `DataError` with Spark's words for what it cannot read.
     """
     format = format or _format_of(paths)
     _functions()
-    if session is None:
-        from pyspark.sql import SparkSession
+    with _in_words(", ".join(paths)):
+        if session is None:
+            from pyspark.sql import SparkSession
 
-        share_this_python()
-        session = SparkSession.builder.getOrCreate()
-    reader = session.read.format(format).option("mergeSchema", True)
-    return profile_table(reader.load(list(paths)), layout, by)
+            share_this_python()
+            session = SparkSession.builder.getOrCreate()
+        reader = session.read.format(format).option("mergeSchema", True)
+        return profile_table(reader.load(list(paths)), layout, by)
 
 
 def _merged(frame: DataFrame, layout: Layout) -> DataFrame:
@@ -101,6 +108,38 @@ def _merged(frame: DataFrame, layout: Layout) -> DataFrame:
     parts = parts.withColumn(_GROUP, functions.floor(functions.spark_partition_id() / FAN_IN))
     few = parts.groupBy("start", "version", _GROUP).applyInArrow(lambda some: merge_group(some, carried), TYPES)
     return few.groupBy("start", "version").applyInArrow(lambda some: merge_group(some, carried), TYPES)
+
+
+@contextmanager
+def _in_words(names: str) -> Iterator[None]:
+    """Turn what Spark raises into one line: of what ended a worker the last one, else the first."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        raise DataError(f"{names} cannot be profiled by Spark: {words_of(str(error))}") from error
+
+
+def words_of(message: str) -> str:
+    """Return the one line of a message of Spark that says what is wrong; such a message goes on with traces.
+
+    >>> words_of("[PATH_NOT_FOUND] Path does not exist: file:/x. SQLSTATE: 42K03;\\n'Relation [] parquet")
+    '[PATH_NOT_FOUND] Path does not exist: file:/x. SQLSTATE: 42K03'
+    >>> words_of("It was thrown.\\nTraceback\\n  File x\\ndriftline.errors.DataError: times are none\\n\\tat org")
+    'times are none'
+    >>> words_of("An error occurred while calling o27.load.\\n: org.apache.spark.SparkException: [X] It differs.\\n")
+    '[X] It differs'
+    """
+    raised = _RAISED.findall(message)
+    lines = [line for line in map(_bare, message.splitlines()) if line]
+    return (raised[-1] if raised else next(iter(lines), "it did not say why")).rstrip(";. ")[:_WORDS]
+
+
+def _bare(line: str) -> str:
+    """A line without the name of Java's exception; nothing of one that says no more than that there was one."""
+    return "" if line.startswith("An error occurred while calling") else _JAVA.sub("", line.strip())
 
 
 def _format_of(paths: Sequence[str]) -> str:
@@ -138,6 +177,8 @@ def _require_frame(frame: Any, layout: Layout) -> tuple[str, ...]:
         raise UsageError("this Spark has no applyInArrow; driftline.spark needs Spark 4.0 or newer")
     if frame.isStreaming:
         raise UsageError("a stream came, which has no end; profile each of its batches, with writeStream.foreachBatch")
+    if holds_profiles(frame.columns):
+        raise UsageError("a table of profiles came, or has files among those that came; give rows: it is made already")
     repeated = sorted({name for name in frame.columns if frame.columns.count(name) > 1}.intersection(layout.reads))
     if repeated:
         raise UsageError(f"the column {repeated[0]!r} comes more than once; give each a name of its own")

@@ -53,9 +53,15 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (0, "check rows.csv rows.csv"),
         (1, "check rows.csv other.csv"),
         (1, "check rows.csv other.csv --json"),
+        (2, "check rows.csv other.csv --engine local"),
     ],
     ("migrate",): [(0, "migrate"), (0, "migrate --json")],
-    ("backtest",): [(0, "backtest reference.parquet"), (2, "backtest nothing.parquet"), (1, "backtest served:churn")],
+    ("backtest",): [
+        (0, "backtest reference.parquet"),
+        (0, "backtest reference.parquet --engine local --json"),
+        (2, "backtest nothing.parquet"),
+        (1, "backtest served:churn"),
+    ],
     ("profile",): [
         (0, "profile reference.parquet --output profiles.parquet"),
         (0, "profile reference.parquet --output profiles.parquet --json"),

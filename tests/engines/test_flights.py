@@ -49,11 +49,15 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def driftline(folder: Path, *arguments: str) -> bytes:
-    done = subprocess.run(
-        [sys.executable, "-m", "driftline", *arguments], cwd=folder, stdout=subprocess.PIPE, check=False, timeout=1200
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "driftline", *arguments], cwd=folder, capture_output=True, check=False, timeout=1200
     )
-    assert done.returncode in (0, 1)
+
+
+def driftline(folder: Path, *arguments: str) -> bytes:
+    done = run(folder, *arguments)
+    assert done.returncode in (0, 1), done.stderr
     return done.stdout
 
 
@@ -66,3 +70,24 @@ def test_the_alerts_of_a_year_are_those_of_its_rows_whoever_profiled_it(year: Pa
     of_rows = driftline(year, "backtest", "months", "--json")
     assert json.loads(of_rows)["alerts"]
     assert driftline(year, "backtest", "spark.parquet", "--json") == of_rows
+    assert driftline(year, "backtest", "months", "--engine", "spark", "--json") == of_rows
+
+
+def test_a_check_on_spark_says_what_one_on_this_machine_says(year: Path) -> None:
+    asked = ("check", "reference.parquet", "months", "--config", "driftline.yaml", "--json", "--engine")
+    here, there = (run(year, *asked, engine) for engine in ("local", "spark"))
+    assert json.loads(here.stdout)["rows"]["current"] == 336_776
+    assert (there.returncode, there.stdout) == (here.returncode, here.stdout)
+
+
+def test_what_spark_cannot_read_is_one_line_in_its_words(year: Path) -> None:
+    (year / "odd").mkdir()
+    month = pl.read_parquet(year / "months/2013-01.parquet").head(10)
+    month.write_parquet(year / "odd/1.parquet")
+    month.with_columns(pl.col("distance").cast(pl.String)).write_parquet(year / "odd/2.parquet")
+    for history, words in (("gone.parquet", "PATH_NOT_FOUND"), ("odd", "MERGE")):
+        done = run(year, "backtest", history, "--engine", "spark", "--json")
+        assert (done.returncode, done.stdout) == (2, b"")
+        last = done.stderr.decode().splitlines()[-1]
+        assert last.startswith(f"driftline: {history} cannot be profiled by Spark: ")
+        assert words in last

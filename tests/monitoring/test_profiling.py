@@ -305,6 +305,38 @@ def test_tables_that_were_changed_are_refused(inside: Path, capsys: pytest.Captu
         open_profiles("gone.parquet")
 
 
+def test_tables_of_an_older_release_are_read_and_written_over(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have no checksum."""
+    for month in ("2025-01", "2025-02"):
+        said(capsys, "profile", f"rows/{month}.parquet", "--output", f"older-{month}.parquet")
+    both = open_profiles("older-*.parquet").table
+    older = pl.read_parquet("older-2025-01.parquet").drop("checksum")
+    older.write_parquet("older-2025-01.parquet")
+    assert open_profiles("older-*.parquet").table == both
+    older.write_delta("older")
+    assert said(capsys, "profile", "rows/2025-01.parquet", "--output", "older/")[0] == 0
+    assert "checksum" in pl.read_delta("older").columns
+
+
+def test_a_link_is_written_through_and_stays_one(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("elsewhere").mkdir()
+    Path("link.parquet").symlink_to("elsewhere/made.parquet")  # nothing is there yet
+    for _ in range(2):
+        assert said(capsys, "profile", "rows/2025-01.parquet", "--output", "link.parquet")[0] == 0
+        assert Path("link.parquet").is_symlink()
+        assert [file.name for file in Path("elsewhere").iterdir()] == ["made.parquet"]
+    for target, words in (
+        ("circle.parquet", "is a link that leads to itself; name another place"),
+        ("gone/made.parquet", "make it first"),
+        ("whole.parquet", "is there, and is no table of profiles"),
+    ):
+        Path("circle.parquet").unlink(missing_ok=True)
+        Path("circle.parquet").symlink_to(target)
+        code, out, err = said(capsys, "profile", "rows/2025-01.parquet", "--output", "circle.parquet")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert words in err
+
+
 def test_a_frame_of_profiles_is_read_like_its_file(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, "profile", "whole.parquet", "--output", "year.parquet")
     stored = open_profiles("year.parquet")

@@ -125,13 +125,46 @@ def test_bytes_that_were_changed_never_do_more_than_refuse(at: int, noise: bytes
     assert found.predictions == TABLE.predictions
 
 
+@given(st.sampled_from(["profile", "segments"]), st.integers(0, 8 * len(PROFILE) - 1))
+def test_a_bit_that_was_flipped_is_refused(name: str, bit: int) -> None:
+    stored = bytearray(FRAME[name][1])
+    place, which = divmod(bit % (8 * len(stored)), 8)
+    stored[place] ^= 1 << which
+    with pytest.raises(DataError, match="is damaged"):
+        from_frame(changed(**{name: bytes(stored)}), LAYOUT)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"version": "3"},
+        {"start": DAY + timedelta(days=4), "end": DAY + timedelta(days=5)},
+        {"segments": None},
+        {"checksum": "0" * 32},
+    ],
+    ids=str,
+)
+def test_a_key_that_was_changed_is_refused_too(values: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=r"is damaged: its checksum is that of other values; profile the rows again"):
+        from_frame(changed(**values), LAYOUT)
+
+
+def test_tables_that_have_no_checksum_are_read_also_beside_others() -> None:
+    older = FRAME.drop("checksum")
+    assert from_frame(older, LAYOUT) == TABLE
+    both = pl.concat([FRAME[:2], older[2:]], how="diagonal")
+    assert from_frame(both, LAYOUT) == TABLE
+    elsewhere = FRAME.with_columns(pl.col("start", "end").dt.convert_time_zone("Asia/Tokyo"))
+    assert from_frame(elsewhere, LAYOUT) == TABLE
+
+
 def test_profiles_say_what_they_did_when_they_were_encoded_apart() -> None:
     (_, part), *_ = TABLE.parts.items()
     assert decode(encode(part.whole), WindowProfile) == part.whole
 
 
 def test_rows_and_tables_are_told_apart_by_names_that_the_table_has() -> None:
-    assert {*SCHEMA, MODEL, RELEASE, LAYOUT_BYTES} == TELLING
+    assert {*SCHEMA, MODEL, RELEASE, LAYOUT_BYTES} - TELLING == {"checksum"}  # which tables of older releases lack
 
 
 def test_the_map_needs_neither_arrow_nor_files_when_it_is_imported() -> None:

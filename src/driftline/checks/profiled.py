@@ -17,7 +17,7 @@ from driftline.checks.sides import Comparison, Said
 from driftline.engines.local import profile_sources, sampled
 from driftline.engines.stored import StoredProfiles, open_profiles
 from driftline.errors import DataError, UsageError
-from driftline.events import Kind, Task
+from driftline.events import MISSING_TEXTS, Kind, Task
 from driftline.lookalikes import shown
 from driftline.profiles import Columns, NumericColumn, WindowProfile
 from driftline.profiles.by_window import Profiled
@@ -38,7 +38,11 @@ _TYPES: Mapping[Kind, pl.DataType] = {
     Kind.TEXT: pl.String(),
     Kind.EMBEDDING: pl.List(pl.Float64()),
 }
-_SAID = ("prediction", "score", "label", "time", "id", "features", "segments", "time_format", "categorical", "cluster")
+_SAID = (
+    *("prediction", "score", "label", "time", "id", "features", "segments"),
+    *("missing", "time_format", "categorical", "cluster"),
+)
+_UNSAID: tuple[object, ...] = (None, (), {}, MISSING_TEXTS)
 _LEFT_OUT = "profiles have no rows: relations between columns and repeated rows are not looked at"
 
 
@@ -83,11 +87,14 @@ def _require_alike(columns: Columns, task: Task | None, positive: str | None, la
     given = {name: (getattr(columns, name), getattr(layout.columns, name)) for name in _SAID}
     given |= {"task": (task, layout.schema.task), "positive": (positive, layout.schema.positive)}
     for name, (said, made) in given.items():
-        if said not in (None, (), {}) and said != made:
+        if said not in _UNSAID and said != made:
             had = "none" if made in (None, ()) else repr(str(made))
+            came = said[0] if isinstance(said, tuple) and len(said) == 1 else said
             raise UsageError(
-                f"{name} {said!r} came, and the profiles were made with {had}; leave it out, or profile the rows again"
+                f"{name} {came!r} came, and the profiles were made with {had}; leave it out, or profile the rows again"
             )
+    if there := [name for name in columns.ignore if name in layout.schema.features]:
+        raise UsageError(f"ignore {there[0]!r} came, and the profiles have it; leave it out, or profile the rows again")
 
 
 def _table(given: Any, side: str, layout: Layout) -> ProfileTable:

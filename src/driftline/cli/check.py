@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.cli.configured import which_model
+from driftline.cli.configured import which_engine, which_model
 from driftline.cli.main import ALERTS, OK
 from driftline.cli.streams import print_json
 from driftline.environment import quiet_blas, read_little_ahead
@@ -83,6 +83,7 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     help="Take columns, task and rules from driftline.yaml.",
 )
 @which_model
+@which_engine
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the report as one HTML file.")
 def command(
@@ -94,6 +95,7 @@ def command(
     fail_on: tuple[str, ...],
     config: Path | None,
     model: str | None,
+    engine: str | None,
     as_json: bool,
     html: Path | None,
     **options: Any,
@@ -102,6 +104,7 @@ def command(
 
     REFERENCE and CURRENT are Parquet, CSV, Arrow IPC or NDJSON files, tables of Delta Lake, patterns such as
     'data/*.parquet', addresses such as s3://bucket/rows.parquet, or what `driftline profile` has made of such rows.
+    With --engine and --config, both are profiled where they lie, and their profiles are compared here.
     Exits with 0 when all is well, 1 when there are alerts, 2 when the input cannot be used.
     """
     quiet_blas()
@@ -114,10 +117,10 @@ def command(
     given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors, settings)}
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
     _require_own_layout(config, model, reference, current)
-    reference, current = _hidden(config, model, reference, current)
     with progress("comparing") as told, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is none of the user's code
-        report = check(reference, current, progress=told, **settings)
+        sides = _opened(config, model, engine, told, reference, current)
+        report = check(*sides, progress=told, **settings)
     if html is not None:
         try:
             report.to_html(html)
@@ -130,13 +133,31 @@ def command(
     return ALERTS if report.alerts_of(kinds) else OK
 
 
-def _hidden(config: Path | None, model: str | None, *files: str) -> Sequence[Any]:
-    """Open files whose columns are not all to be shown; others are opened by the check."""
+def _opened(
+    config: Path | None, model: str | None, engine: str | None, told: Callable[[float], None] | None, *files: str
+) -> Sequence[Any]:
+    """Profile files that are rows, if there is an engine; open those whose columns are not all to be shown.
+
+    Others are opened by the check.
+    """
     if config is None:
+        if engine is not None:
+            raise UsageError(
+                f"--engine {engine} came without --config; what becomes of a row has to be known before it is read: "
+                "add --config F, of which the reference decides it"
+            )
         return files
     from driftline.config.load import load
 
     chosen_model = chosen(load(config).models, model, config)
+    if engine is not None:
+        from driftline.monitoring.profiling import profiled_by
+        from driftline.sources.profiled import is_profiles
+
+        return [
+            one if is_profiles(one) else profiled_by(engine, chosen_model, [one], told, by_window=False)
+            for one in files
+        ]
     if not chosen_model.store:
         return files
     from driftline.monitoring.hiding import opened

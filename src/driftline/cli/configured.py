@@ -25,6 +25,15 @@ which_model = click.option("--model", metavar="NAME", help="Which model of the c
 """The option of commands that work with one model, ``model``."""
 
 
+which_engine = click.option(
+    "--engine",
+    metavar="E",
+    type=click.Choice(("local", "spark")),
+    help="Profile the rows first, where they lie, and judge the profiles: local (this machine, all cores) or spark.",
+)
+"""The option of commands that read rows themselves if it is not given, ``engine``: one of `profiling.ENGINES`."""
+
+
 def config_file(help: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Return the option ``config_path`` of commands that read a configuration and no folder of data."""
     return click.option(

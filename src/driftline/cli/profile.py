@@ -15,11 +15,7 @@ from driftline.cli.streams import print_json
 from driftline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from driftline.monitoring.options import ModelConfig
-    from driftline.profiles.layout import Layout
-    from driftline.profiles.table import ProfileTable
     from driftline.sql import SqlProfiles
 
 ENGINES = ("local", "spark", "sql")
@@ -70,7 +66,7 @@ def command(
     from driftline.clock import monotonic_seconds
     from driftline.config.load import load
     from driftline.engines.stored import stored_frame
-    from driftline.monitoring.profiling import require_free, summary_of, write_profiles
+    from driftline.monitoring.profiling import profiled_by, require_free, summary_of, write_profiles
 
     began = monotonic_seconds()
     config = chosen(load(config_path).models, model, config_path)
@@ -82,8 +78,8 @@ def command(
         elif rows is not None:
             raise UsageError("--rows names a table or query of a database; it goes with --engine sql")
         else:
-            left_out = {}
-            table, layout = _profiled(engine, config, paths, told)
+            made = profiled_by(engine, config, paths, told)
+            table, layout, left_out = made.table, made.layout, {}
     release = importlib.metadata.version("driftline")
     written = write_profiles(stored_frame(table, layout, config.name, release), output)
     summary = summary_of(table)
@@ -105,8 +101,9 @@ def _counted(config: ModelConfig, paths: tuple[str, ...], rows: str | None) -> S
     from urllib.parse import urlsplit
 
     from driftline import sql
-    from driftline.monitoring.profiling import layout_of_history, require_windows
+    from driftline.monitoring.profiling import layout_of_history, require_times, require_windows
 
+    require_times(config)
     if len(paths) != 1 or rows is None:
         raise UsageError("of a database, say its address as PATH, and the table or query as --rows TABLE|SELECT")
     if urlsplit(paths[0]).password:
@@ -117,17 +114,3 @@ def _counted(config: ModelConfig, paths: tuple[str, ...], rows: str | None) -> S
     found = sql.profile(paths[0], rows, layout_of_history(config, ()))
     require_windows(found.table, rows)
     return found
-
-
-def _profiled(
-    engine: str, config: ModelConfig, paths: tuple[str, ...], told: Callable[[float], None] | None
-) -> tuple[ProfileTable, Layout]:
-    from driftline.monitoring.profiling import layout_of_history, open_history, profile_history, require_windows
-
-    if engine == "local":
-        history = open_history(config, paths)
-        return profile_history(history, told), history.layout
-    from driftline.spark import profile_files  # which imports no Spark, and says in one line how to get one
-
-    layout = layout_of_history(config, paths)
-    return require_windows(profile_files(list(paths), layout), ", ".join(paths)), layout

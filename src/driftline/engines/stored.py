@@ -7,8 +7,9 @@ Delta store a column of equal values once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import polars as pl
 
@@ -16,14 +17,15 @@ from driftline.errors import CodecError, DataError
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, as_frame, from_frame
 from driftline.sketches import decode, encode
-from driftline.sources.files import open_rows, whole
+from driftline.sources.files import files_of, open_rows, whole
 from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, TELLING, holds_profiles
 from driftline.text.numbers import count
 
 _SAME = ("start", "end", "version", "profile", "segments")
 
 
-class StoredProfiles(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredProfiles:
     """What a stored table holds: its profiles, the layout that they were made with, and the model's name.
 
     ``name`` is where it came from, for messages. ``twice`` is how many of its rows are there once more, byte for byte:
@@ -36,6 +38,9 @@ class StoredProfiles(NamedTuple):
     name: str
     twice: int = 0
 
+    holds_profiles: ClassVar[bool] = True
+    """Tells them from rows before this module is imported, see `is_profiles`."""
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever reads the profiles has to be told, in words without a full stop."""
@@ -46,18 +51,22 @@ class StoredProfiles(NamedTuple):
         return (f"{self.name} has {profiles} twice, {same}: rows that were profiled twice count twice",)
 
 
-def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
-    """Read a table of profiles; those of a pattern, or folder, are merged.
+def open_profiles(given: str | Path | pl.DataFrame | StoredProfiles) -> StoredProfiles:
+    """Read a table of profiles; those of a pattern, or folder, are merged, and what is open already stays as it is.
 
     Raises `DataError` for one that is damaged, of a newer release, or of several layouts or models.
     """
+    if isinstance(given, StoredProfiles):
+        return given
     if isinstance(given, pl.DataFrame):
         return _from_frame(given, "the table of profiles")
-    rows = open_rows(given)
-    if not holds_profiles(rows.schema):
-        lacking = ", ".join(sorted(TELLING - set(rows.schema)))
+    files = [open_rows(file) for file in files_of(str(given))]
+    if not all(holds_profiles(rows.schema) for rows in files):
+        there = open_rows(given).schema  # which refuses rows and profiles together, and says which are which
+        lacking = ", ".join(sorted(TELLING - set(there)))
         raise DataError(f"{given} is no table of profiles, as `driftline profile` writes them: it lacks {lacking}")
-    return _from_frame(whole(rows), str(given))
+    # Tables of several releases differ in their columns.
+    return _from_frame(pl.concat([whole(rows) for rows in files], how="diagonal_relaxed"), str(given))
 
 
 def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:

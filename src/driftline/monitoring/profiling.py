@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from driftline.engines.local import profile_sources, sampled
+from driftline.engines.stored import StoredProfiles
 from driftline.errors import DataError, UsageError
 from driftline.monitoring.hiding import opened
 from driftline.monitoring.layouts import layout_of_setup
@@ -27,6 +29,9 @@ from driftline.text.durations import length
 from driftline.text.moments import span
 from driftline.text.numbers import count, size
 
+ENGINES = ("local", "spark")
+"""Who can profile files: this machine with all its cores, or Spark, where it reads them."""
+
 _SUFFIXES = (".parquet", ".pq")
 
 
@@ -37,13 +42,40 @@ class History(NamedTuple):
     layout: Layout
 
 
+def profiled_by(
+    engine: str,
+    config: ModelConfig,
+    paths: Sequence[str],
+    progress: Callable[[float], None] | None = None,
+    *,
+    by_window: bool = True,
+) -> StoredProfiles:
+    """Profile files where they lie with one of `ENGINES`: what a stored table of them would hold, without storing it.
+
+    Every engine makes the same of the same rows. Without ``by_window`` a model may have no times, and then all rows are
+    one window. Raises what `open_history` and the engine raise, and `DataError` where there is nothing to judge.
+    """
+    if by_window:
+        require_times(config)
+    names = ", ".join(paths)
+    if engine == "local":
+        history = open_history(config, paths)
+        table, layout = profile_sources(history.sources, history.layout, progress), history.layout
+    else:
+        from driftline.spark import profile_files  # which imports no Spark, and says in one line how to get one
+
+        layout = layout_of_history(config, paths)
+        table = profile_files(list(paths), layout)
+    if by_window or not table.parts:
+        require_windows(table, names)
+    return StoredProfiles(table, layout, config.name, names)
+
+
 def open_history(config: ModelConfig, paths: Sequence[str]) -> History:
     """Open files, folders, patterns or addresses, and decide how their rows are read by the first of them.
 
-    Raises `UsageError` for what is not there and a model without times, `DataError` for what is broken, and what
-    `read_reference` raises.
+    Raises `UsageError` for what is not there, `DataError` for what is broken, and what `read_reference` raises.
     """
-    _require_times(config)
     sources = [opened(file, config) for path in paths for file in files_of(path)]
     return History(sources, _layout(config, sources))
 
@@ -53,15 +85,20 @@ def layout_of_history(config: ModelConfig, paths: Sequence[str]) -> Layout:
 
     Those of a database are under no path, and their types leave nothing open.
     """
-    _require_times(config)
-    try:
-        sources = [opened(file, config) for path in paths[:1] for file in files_of(path)[:1]]
-    except (DataError, UsageError):  # such as hdfs://, or a path of the cluster's own
-        sources = []
-    return _layout(config, sources)
+    return _layout(config, _within_reach(config, paths))
 
 
-def _layout(config: ModelConfig, sources: Sequence[Rows]) -> Layout:
+def _within_reach(config: ModelConfig, paths: Sequence[str]) -> Iterator[Rows]:
+    """The files of some paths, each opened when it is asked for; those up to the first that cannot be opened here."""
+    for path in paths:
+        try:
+            for file in files_of(path):
+                yield opened(file, config)
+        except (DataError, UsageError):  # such as hdfs://, or a path of the cluster's own
+            return
+
+
+def _layout(config: ModelConfig, sources: Iterable[Rows]) -> Layout:
     schema, reference, _ = read_reference(config)
     setup = ModelSetup(config, schema, reference)
     layout = layout_of_setup(setup)
@@ -72,18 +109,13 @@ def _layout(config: ModelConfig, sources: Sequence[Rows]) -> Layout:
     return layout
 
 
-def _require_times(config: ModelConfig) -> None:
+def require_times(config: ModelConfig) -> None:
+    """Raise `UsageError` for a model whose rows have no time, by which windows are cut."""
     if config.columns.time is None:
         raise UsageError(
             f"profiles are made by window, and models.{config.name}.columns.time is not set; name the column that "
             "tells when each row was predicted"
         )
-
-
-def profile_history(history: History, progress: Callable[[float], None] | None = None) -> ProfileTable:
-    """Profile the rows on this machine, in memory that does not grow with their number."""
-    names = ", ".join(rows.name for rows in history.sources)
-    return require_windows(profile_sources(history.sources, history.layout, progress), names)
 
 
 def require_windows(table: ProfileTable, name: str) -> ProfileTable:
@@ -145,7 +177,9 @@ def require_free(output: str) -> None:
     if "://" in output:
         _require_profiles_at(output)
         return
-    path = Path(output)
+    path = _written(output)
+    if path.is_symlink():
+        raise UsageError(f"--output {output} is a link that leads to itself; name another place")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {path.absolute().parent}; make it first")
     there = path.is_file() or (path.is_dir() and any(path.iterdir()))
@@ -171,15 +205,22 @@ def write_profiles(frame: pl.DataFrame, output: str) -> int:
     """
     with readable(output, foreign=True, done="written"):
         if _is_delta(output):
-            frame.write_delta(output.rstrip("/"), mode="overwrite", storage_options=store_options(output))
+            others = {"schema_mode": "overwrite"}  # the columns of another release
+            place, options = output.rstrip("/"), store_options(output)
+            frame.write_delta(place, mode="overwrite", storage_options=options, delta_write_options=others)
             return 0
         if "://" in output:
             frame.write_parquet(output, storage_options=store_options(output))
             return 0
-        path = Path(output)
+        path = _written(output)
         with replacing(path) as beside:
             frame.write_parquet(beside)
         return path.stat().st_size
+
+
+def _written(output: str) -> Path:
+    """What is written: where a link leads to, so that the link stays one."""
+    return Path(os.path.realpath(output))
 
 
 def _is_delta(output: str) -> bool:

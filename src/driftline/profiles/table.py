@@ -6,7 +6,9 @@ process maps its rows to a `ProfileTable`; merging these, in any order, gives th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,10 +37,14 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "profile": pl.Binary(),
     "segments": pl.Binary(),
     "layout": pl.String(),
+    "checksum": pl.String(),
 }
 """The columns of a stored table. ``start`` and ``end`` are null for rows that are in no window; ``layout`` is the
-`Layout.digest`.
+`Layout.digest`; ``checksum`` is of all the others, and null or not there in tables of a release that wrote none.
 """
+
+_LATER = ("checksum",)
+_DIGITS = 32
 
 
 class Key(NamedTuple):
@@ -148,7 +154,23 @@ def as_frame(table: ProfileTable, layout: Layout) -> pl.DataFrame:
         )
         for key, part in table.parts.items()
     ]
-    return pl.DataFrame(rows, schema=dict(SCHEMA), orient="row")
+    return pl.DataFrame([(*row, _checksum(row)) for row in rows], schema=dict(SCHEMA), orient="row")
+
+
+def _checksum(row: tuple[Any, ...]) -> str:
+    """The digest of the values of a row but the last, 32 hex digits; moments of equal time are equal in any zone."""
+    digest = hashlib.sha256()
+    for value in row[: len(SCHEMA) - len(_LATER)]:
+        plain = value if isinstance(value, bytes) else _plain(value)
+        digest.update(b"%d:" % len(plain))  # so that what moves from one value into the next changes it
+        digest.update(plain)
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _plain(value: object) -> bytes:
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC).isoformat()
+    return repr(value).encode()
 
 
 def as_batch(table: ProfileTable, layout: Layout) -> pa.RecordBatch:
@@ -156,7 +178,7 @@ def as_batch(table: ProfileTable, layout: Layout) -> pa.RecordBatch:
     import pyarrow as pa
 
     moment = pa.timestamp("us", "UTC")
-    types = (moment, moment, pa.string(), pa.int64(), pa.int64(), pa.binary(), pa.binary(), pa.string())
+    types = (moment, moment, pa.string(), pa.int64(), pa.int64(), pa.binary(), pa.binary(), pa.string(), pa.string())
     schema = pa.schema(list(zip(SCHEMA, types, strict=True)))
     return pa.RecordBatch.from_pydict(as_frame(table, layout).to_dict(as_series=False), schema=schema)
 
@@ -167,8 +189,9 @@ def from_frame(frame: pl.DataFrame, layout: Layout, name: str = "the table of pr
     Raises `DataError` for what is no such table, is damaged, or is of another layout: each row is checked against its
     profile, since it may come from anywhere. ``name`` is for messages.
     """
-    if lacking := [one for one in SCHEMA if one not in frame.columns]:
+    if lacking := [one for one in SCHEMA if one not in frame.columns and one not in _LATER]:
         raise DataError(f"{name} has no column {lacking[0]!r}; `driftline profile` writes {', '.join(SCHEMA)}")
+    frame = frame.with_columns(pl.lit(None, SCHEMA[one]).alias(one) for one in _LATER if one not in frame.columns)
     known = pl.DataFrame([_typed(frame[one], dtype, name) for one, dtype in SCHEMA.items()])
     try:
         return ProfileTable.of(_from_row(row, layout, name) for row in known.iter_rows())
@@ -200,7 +223,7 @@ def _is_cut(window: Window, windows: WindowSpec | None) -> bool:
 
 
 def _from_row(row: tuple[Any, ...], layout: Layout, name: str) -> tuple[Key, Profiled]:
-    start, end, version, predictions, labelled, profile, segments, digest = row
+    start, end, version, predictions, labelled, profile, segments, digest, checksum = row
     where = f"{name}, the profile from {start.isoformat() if start is not None else 'no time'}"
     if digest != layout.digest:
         raise DataError(
@@ -226,4 +249,6 @@ def _from_row(row: tuple[Any, ...], layout: Layout, name: str) -> tuple[Key, Pro
             f"{where} is damaged: it says that it has {predictions} predictions, {labelled} of them labelled, and its "
             f"profile has {whole.predictions} and {whole.labelled}"
         )
+    if checksum is not None and checksum != _checksum(row):
+        raise DataError(f"{where} is damaged: its checksum is that of other values; profile the rows again")
     return Key(window, version), Profiled(whole, parts)

@@ -55,8 +55,29 @@ def _addresses(address: str) -> list[str]:
         include_file_paths=_PATH,
         storage_options=store_options(address),
     )
+    return _paths(scan, address)
+
+
+def parquet_addresses(address: str) -> list[str]:
+    """Return the addresses of the Parquet files that match a pattern, in order, but those without rows: of the others
+    the footers are read. Raises `UsageError` where nothing matches.
+    """
+    if is_web(address) or not any(sign in address for sign in _ANY):
+        return [address]
+    scan = pl.scan_parquet(
+        address,
+        schema={},
+        missing_columns="insert",
+        extra_columns="ignore",
+        include_file_paths=_PATH,
+        storage_options=store_options(address),
+    )
+    return _paths(scan, address) or [address]
+
+
+def _paths(scan: pl.LazyFrame, address: str) -> list[str]:
     try:
-        found = scan.select(pl.col(_PATH).unique()).collect(engine="streaming")[_PATH].sort().to_list()
+        found: list[str] = scan.select(pl.col(_PATH).unique()).collect(engine="streaming")[_PATH].sort().to_list()
     except pl.exceptions.ComputeError as error:
         if "expanded paths were empty" in str(error):
             raise UsageError(f"{address}: no file fits this pattern") from None

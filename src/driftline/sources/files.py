@@ -21,7 +21,7 @@ from driftline.events import MISSING_TEXTS
 from driftline.sources import ndjson, separated
 from driftline.sources.arrow import INDEX
 from driftline.sources.arrow_files import rows_by_pyarrow
-from driftline.sources.far import bare, copies, store_options
+from driftline.sources.far import bare, copies, parquet_addresses, store_options
 from driftline.sources.rows import Rows, ScannedRows, readable
 from driftline.sources.texts import Spool
 from driftline.text.digits import OTHER_DIGITS
@@ -100,13 +100,13 @@ def _open_local(name: str, missing: Sequence[str], ignore: Collection[str]) -> R
 
 
 def files_of(path: str) -> list[str]:
-    """Return the files of a local pattern, or of a folder of Parquet files, in order: these may differ in columns and
-    types. Everything else is opened as a whole: a file, a table of Delta Lake, an address.
+    """Return the files of a pattern, or of a local folder of Parquet files, in order: these may differ in columns and
+    types. Everything else is opened as a whole: a file, a table of Delta Lake, text files at an address.
     """
     there = Path(path)
-    if _ADDRESS.match(path):
-        return [path]
     with readable(path):
+        if _ADDRESS.match(path):
+            return parquet_addresses(path) if _suffix(path) in (".parquet", ".pq") else [path]
         if there.is_dir() and not (there / "_delta_log").is_dir():
             return sorted(str(file) for file in there.rglob("*.parquet") if file.is_file()) or [path]
         if there.exists():

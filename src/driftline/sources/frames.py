@@ -21,7 +21,8 @@ def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
     gate = Gate(table.schema, ignore)
     if not gate.is_open:
         return gate.frame(table)
-    frame = pl.DataFrame(rows)
+    # Polars takes some rows of a batch wrongly, or not at all, if these have vectors of one length, some of them null.
+    frame = pl.DataFrame(table if any(dtype.list_size for dtype in table.schema.types) else rows)
     return frame.drop([name for name in frame.columns if name.startswith(INDEX)])
 
 

@@ -37,6 +37,8 @@ def is_profiles(given: Any) -> bool:
     What cannot be opened is none: whoever reads it as rows says what is wrong. Text files are none either; to learn
     their columns they would have to be read, some of them from far away.
     """
+    if getattr(type(given), "holds_profiles", False) is True:  # those of `driftline.engines.stored`, opened already
+        return True
     if isinstance(given, pl.DataFrame):
         return holds_profiles(given.columns)
     if not isinstance(given, (str, Path)):

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from driftline.store import database, sqlite
+from driftline.store import postgresql as postgresql_server
 from tests.support.churn import config, service
 from tests.support.postgresql import address, empty_address, postgresql
 from tests.support.receiver import Server, serving
@@ -90,7 +91,7 @@ def _statements_compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqlite, "_engine", sharing(sqlite._engine))
-        patch.setattr(database.postgresql, "create", sharing(database.postgresql.create))
+        patch.setattr(postgresql_server, "create", sharing(postgresql_server.create))
         yield
 
 

@@ -15,18 +15,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import doctest
+import functools
 import gc
 import importlib.util
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from sybil import Example, Sybil
@@ -90,6 +93,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 END_JOBS = "kill $(jobs -p)"
 """Ends what was started with `&`."""
+
+@pytest.fixture(scope="session", autouse=True)
+def _authorities_read_once() -> Iterator[None]:
+    """Read whom everybody trusts once: httpx does so for each client, and five sixths of a request are that."""
+    make = httpx.create_ssl_context
+    once = functools.cache(make)
+
+    @functools.wraps(make)
+    def made(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        named = trust_env and ("SSL_CERT_FILE" in os.environ or "SSL_CERT_DIR" in os.environ)
+        plain = verify is True and cert is None and not named
+        return once() if plain else make(verify, cert, trust_env)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx._transports.default.create_ssl_context", made)
+        yield
+
 
 PROGRAMS = ("driftline", "python", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
 TRAILING = re.compile(r" +$", re.MULTILINE)

@@ -6,13 +6,15 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
 import sqlalchemy as sa
 
 from driftline.store import database, sqlite
+from driftline.store import postgresql as postgresql_server
 from tests.support.churn import config, service
 from tests.support.postgresql import address, empty_address, postgresql
 from tests.support.receiver import Server, serving
@@ -60,6 +62,36 @@ def _tables_made_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "migrate", copy)
+        yield
+
+
+class _Compiled(dict[Any, Any]):
+    """Statements as they are compiled, by the kind of the database where an engine keeps them by its own dialect."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((type(key[0]), *key[1:]), default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__((type(key[0]), *key[1:]), value)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_compiled_once() -> Iterator[None]:
+    """Compile what is asked of a database once, and not again for the engine of each test: half of a small one."""
+    compiled = _Compiled()
+
+    def sharing(make: Callable[..., sa.Engine]) -> Callable[..., sa.Engine]:
+        @functools.wraps(make)
+        def made(*args: Any, **options: Any) -> sa.Engine:
+            engine = make(*args, **options)
+            engine.update_execution_options(compiled_cache=compiled)
+            return engine
+
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "_engine", sharing(sqlite._engine))
+        patch.setattr(postgresql_server, "create", sharing(postgresql_server.create))
         yield
 
 

@@ -185,13 +185,19 @@ def mistakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line_and_exits_with_2(mistake: str, mistakes: Path) -> None:
+def test_a_mistake_is_one_line_and_exits_with_2(
+    mistake: str, mistakes: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: `test_in_a_shell` has one in its own."""
     arguments, words = MISTAKES[mistake]
-    done = run(*arguments, cwd=mistakes)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert words in done.stderr
-    assert done.stderr.startswith("driftline: ")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.chdir(mistakes)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", *arguments])
+    said = capfd.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert words in said.err
+    assert said.err.startswith("driftline: ")
+    assert said.err.count("\n") == 1
 
 
 def test_a_fault_of_our_own_is_no_alert(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

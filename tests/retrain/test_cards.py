@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -14,35 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.cli.card import command
-from driftline.config.load import load
 from driftline.errors import UnknownNameError
 from driftline.reports.model_card import CardEvent, CardMeasure, CardRows, ModelCard, html, markdown
 from driftline.retrain.cards import model_card
 from driftline.service.runtime import Service
 from tests.retrain.test_surface import client
 from tests.support.churn import MODEL
-from tests.support.retraining import configured, days, loop
+from tests.support.retraining import days, loop
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SECTIONS = ["Data", "Inputs", "Performance", "Contest", "Drift and alerts since", "History", "Files"]
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    made: list[Service] = []
-
-    def one(**options: Any) -> Service:
-        made.append(Service(load(configured(tmp_path, **options))))
-        return made[-1]
-
-    yield one
-    for service in made:
-        service.stop()
-
-
-def test_the_card_of_a_champion_that_won_its_place(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_the_card_of_a_champion_that_won_its_place(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived()
     loop(service)
     days(service, 12, 15, version="v2")
     config = ["--config", str(tmp_path / "driftline.yaml")]
@@ -86,10 +70,9 @@ def test_a_version_that_was_only_seen_says_what_is_not_known(make: Callable[...,
 
 
 def test_a_card_says_no_alert_only_of_what_has_answered_and_one_that_goes_on_speaks_of_both(
-    make: Callable[..., Service],
+    lived: Callable[..., Service],
 ) -> None:
-    service = make()
-    days(service, 0, 12)
+    service = lived()
     loop(service)
     card = lambda version: markdown(model_card(MODEL, version, "binary", service.state, service.loop.registry))  # noqa: E731
     assert "Alerts: not known, it has answered in no window." in card("v2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,21 +24,8 @@ from driftline.rules.contest import Contest
 from driftline.service.runtime import Service
 from driftline.store.retraining import Retraining
 from tests.support.churn import MODEL, START, label, prediction, write_config
-from tests.support.retraining import NOW, TRAIN, configured, day, days, loop, requests
+from tests.support.retraining import NOW, TRAIN, day, days, loop, requests
 from tests.support.steps import deliver, retrained, work
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    made: list[Service] = []
-
-    def one(**options: Any) -> Service:
-        made.append(Service(load(configured(tmp_path, **options))))
-        return made[-1]
-
-    yield one
-    for service in made:
-        service.stop()
 
 
 def reopened(service: Service) -> RetrainingController:
@@ -47,9 +34,8 @@ def reopened(service: Service) -> RetrainingController:
     return open_controller(loop.configs, service.models, service.state, loop.registry, loop.folder, lambda line: None)
 
 
-def test_an_alert_asks_the_challenger_wins_and_is_baked(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_an_alert_asks_the_challenger_wins_and_is_baked(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived()
     row = loop(service)
     assert (row.trigger, row.reason, row.by) == ("alert", "the alert accuracy-low is firing", "driftline")
     assert (row.stage, row.version, row.champion) == (Stage.BAKING.value, "v2", "v1")
@@ -71,9 +57,8 @@ def test_an_alert_asks_the_challenger_wins_and_is_baked(make: Callable[..., Serv
     assert stages == ["asked", "prepared", "running", "ran", "promoting", "baking", "promoted"]
 
 
-def test_the_rows_of_a_run_are_of_before_and_after(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_the_rows_of_a_run_are_of_before_and_after(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived()
     row = loop(service)
     run = tmp_path / "data" / "runs" / row.id
     train, rows = pl.read_parquet(run / "train.parquet"), pl.read_parquet(run / "evaluation.parquet")
@@ -82,9 +67,8 @@ def test_the_rows_of_a_run_are_of_before_and_after(make: Callable[..., Service],
     assert "prediction" not in train.columns
 
 
-def test_by_default_a_person_approves_or_refuses(make: Callable[..., Service]) -> None:
-    service = make(approval="manual")
-    days(service, 0, 12)
+def test_by_default_a_person_approves_or_refuses(lived: Callable[..., Service]) -> None:
+    service = lived(approval="manual")
     row = loop(service)
     assert row.stage == Stage.WAITING.value
     assert row.note.endswith("A person has to approve.")
@@ -98,9 +82,8 @@ def test_by_default_a_person_approves_or_refuses(make: Callable[..., Service]) -
     assert (step.by, step.note) == ("ann", "looks right")
 
 
-def test_one_that_a_person_refuses_is_not_promoted(make: Callable[..., Service]) -> None:
-    service = make(approval="manual")
-    days(service, 0, 12)
+def test_one_that_a_person_refuses_is_not_promoted(lived: Callable[..., Service]) -> None:
+    service = lived(approval="manual")
     row = loop(service)
     decide_by_person(
         service.config.retrain, service.state, row.id, Stage.REFUSED, AskBody("bob", "not before the holidays"), NOW
@@ -109,9 +92,8 @@ def test_one_that_a_person_refuses_is_not_promoted(make: Callable[..., Service])
     assert champion_view(service.loop, MODEL).champion == "v1"
 
 
-def test_none_is_approved_that_nothing_would_promote(make: Callable[..., Service]) -> None:
-    service = make(approval="manual")
-    days(service, 0, 12)
+def test_none_is_approved_that_nothing_would_promote(lived: Callable[..., Service]) -> None:
+    service = lived(approval="manual")
     row = loop(service)
     with pytest.raises(ConflictError, match=f"{MODEL} has no `retrain` in the configuration any more"):
         decide_by_person({}, service.state, row.id, Stage.PROMOTING, AskBody("ann", "looks right"), NOW)
@@ -120,9 +102,8 @@ def test_none_is_approved_that_nothing_would_promote(make: Callable[..., Service
     assert loop(service).stage == Stage.REFUSED.value
 
 
-def test_a_bad_champion_is_rolled_back_by_its_alert(make: Callable[..., Service]) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_a_bad_champion_is_rolled_back_by_its_alert(lived: Callable[..., Service]) -> None:
+    service = lived()
     first = loop(service)
     assert first.stage == Stage.BAKING.value
     days(service, 12, 14, version="v2")  # the alert of before ends
@@ -138,9 +119,8 @@ def test_a_bad_champion_is_rolled_back_by_its_alert(make: Callable[..., Service]
     assert "there is a version v2 of churn already" in after.note
 
 
-def test_a_person_rolls_back_while_it_is_on_probation(make: Callable[..., Service]) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_a_person_rolls_back_while_it_is_on_probation(lived: Callable[..., Service]) -> None:
+    service = lived()
     with pytest.raises(ConflictError, match="on probation"):
         service.loop.roll_back(MODEL, "ann", "complaints", NOW)
     loop(service)
@@ -150,11 +130,10 @@ def test_a_person_rolls_back_while_it_is_on_probation(make: Callable[..., Servic
 
 
 def test_a_promotion_that_was_not_stored_can_be_rolled_back(
-    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    lived: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is on probation from the moment in which it is champion, and whoever sees that may roll back."""
-    service = make()
-    days(service, 0, 12)
+    service = lived()
     real = Retraining.move
 
     def move(self: Retraining, id: str, before: str, after: str, at: datetime, **values: Any) -> bool:
@@ -175,11 +154,10 @@ def test_a_promotion_that_was_not_stored_can_be_rolled_back(
 
 
 def test_a_rollback_that_was_done_and_not_stored_is_no_promotion(
-    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    lived: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dies between the alias that goes back and the row that says so, whoever rolls back."""
-    service = make()
-    days(service, 0, 12)
+    service = lived()
     loop(service)
 
     def die(*_: object, **__: object) -> bool:
@@ -196,9 +174,8 @@ def test_a_rollback_that_was_done_and_not_stored_is_no_promotion(
     assert service.loop.registry.aliases(MODEL) == {"champion": "v1", "rolled_back": "v2"}
 
 
-def test_a_champion_that_was_followed_by_another_is_on_probation_no_longer(make: Callable[..., Service]) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_a_champion_that_was_followed_by_another_is_on_probation_no_longer(lived: Callable[..., Service]) -> None:
+    service = lived()
     first = loop(service)
     assert first.stage == Stage.BAKING.value
     registry = service.loop.registry
@@ -212,10 +189,9 @@ def test_a_champion_that_was_followed_by_another_is_on_probation_no_longer(make:
     assert champion_view(service.loop, MODEL).champion == "by-hand"
 
 
-def test_a_challenger_that_is_no_better_is_held(make: Callable[..., Service]) -> None:
+def test_a_challenger_that_is_no_better_is_held(lived: Callable[..., Service]) -> None:
     same = TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")')
-    service = make(train=same)
-    days(service, 0, 12)
+    service = lived(train=same)
     row = loop(service)
     assert row.stage == Stage.HELD.value
     assert "is not shown to be better" in row.note
@@ -254,18 +230,16 @@ def test_a_challenger_that_is_no_better_is_held(make: Callable[..., Service]) ->
         ),
     ],
 )
-def test_a_run_that_fails_says_why_and_leaves_the_champion(make: Callable[..., Service], train: str, why: str) -> None:
-    service = make(train=train)
-    days(service, 0, 12)
+def test_a_run_that_fails_says_why_and_leaves_the_champion(lived: Callable[..., Service], train: str, why: str) -> None:
+    service = lived(train=train)
     row = loop(service)
     assert row.stage == Stage.FAILED.value
     assert why in row.note
     assert champion_view(service.loop, MODEL).champion in (None, "v1")
 
 
-def test_a_challenger_that_leaves_rows_out_is_held(make: Callable[..., Service]) -> None:
-    service = make(train=TRAIN.replace('rows.select("id"', 'rows.head(150).select("id"'))
-    days(service, 0, 12)
+def test_a_challenger_that_leaves_rows_out_is_held(lived: Callable[..., Service]) -> None:
+    service = lived(train=TRAIN.replace('rows.select("id"', 'rows.head(150).select("id"'))
     row = loop(service)
     assert (row.stage, row.note) == (Stage.HELD.value, "v2 has no answer to 50 of 200 rows.")
 
@@ -314,11 +288,10 @@ def test_without_retrain_in_the_configuration_nobody_can_ask(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("stage", ["asked", "prepared", "running", "ran", "promoting", "baking"])
 def test_a_service_that_dies_after_any_step_goes_on_and_promotes_once(
-    make: Callable[..., Service], tmp_path: Path, stage: str
+    lived: Callable[..., Service], tmp_path: Path, stage: str
 ) -> None:
     counted = TRAIN.replace('"""Learns', 'with open(run.parent / "count", "a") as f: f.write("x")\n    """Learns')
-    service = make(train=counted)
-    days(service, 0, 12)
+    service = lived(train=counted)
     before = loop(service, until=lambda row: row.stage == stage)
     # A new process knows what is stored, and nothing else.
     again: RetrainingController = reopened(service)
@@ -331,10 +304,9 @@ def test_a_service_that_dies_after_any_step_goes_on_and_promotes_once(
     assert len(stages) == len(set(stages))
 
 
-def test_a_request_waits_while_windows_that_were_built_again_are_judged(make: Callable[..., Service]) -> None:
+def test_a_request_waits_while_windows_that_were_built_again_are_judged(lived: Callable[..., Service]) -> None:
     """As after an upgrade: for a moment no window is judged."""
-    service = make()
-    days(service, 0, 12)
+    service = lived()
     asked = loop(service, until=lambda row: row.stage == Stage.ASKED.value)
     rebuild(service.models[MODEL], service.state)
     assert loop(service).stage == Stage.ASKED.value
@@ -344,11 +316,10 @@ def test_a_request_waits_while_windows_that_were_built_again_are_judged(make: Ca
 
 
 def test_a_step_that_was_done_and_not_stored_is_done_again_without_harm(
-    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+    lived: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dies between what a step does to the outside and the row that says so: for each step."""
-    service = make()
-    days(service, 0, 12)
+    service = lived()
     real = Retraining.move
     died: set[str] = set()
 
@@ -374,9 +345,8 @@ def test_a_step_that_was_done_and_not_stored_is_done_again_without_harm(
     assert service.loop.registry.aliases(MODEL) == {"champion": "v2", "previous": "v1"}
 
 
-def test_a_result_that_is_another_when_it_is_judged_fails(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make()
-    days(service, 0, 12)
+def test_a_result_that_is_another_when_it_is_judged_fails(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived()
     row = loop(service, until=lambda row: row.stage == Stage.RAN.value)
     result = tmp_path / "data" / "runs" / row.id / "result.json"
     result.write_text(result.read_text().replace('"v2"', '"v3"'))
@@ -384,9 +354,8 @@ def test_a_result_that_is_another_when_it_is_judged_fails(make: Callable[..., Se
     assert (row.stage, row.note.startswith("the run called its challenger v2, and then v3")) == ("failed", True)
 
 
-def test_event_time_rules_the_cooldown(make: Callable[..., Service]) -> None:
-    service = make(train="def train(run):\n    raise ValueError('no')\n")
-    days(service, 0, 12)
+def test_event_time_rules_the_cooldown(lived: Callable[..., Service]) -> None:
+    service = lived(train="def train(run):\n    raise ValueError('no')\n")
     first = loop(service)
     service.loop.step(MODEL, NOW + timedelta(days=30))  # a month by the clock, and no new event
     assert [row.id for row in requests(service)] == [first.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,16 +20,25 @@ from driftline.service.runtime import Service
 from driftline.store.retraining import RetrainingRow
 from driftline.store.windows import Windows
 from tests.support.churn import MODEL, START, label, prediction
-from tests.support.retraining import NOW, configured, days, loop, requests
+from tests.support.retraining import NOW, after_twelve_days, configured, days, loop, requests
 from tests.support.steps import deliver, work
 
 
-@pytest.fixture
-def promoted(tmp_path: Path) -> Iterator[Service]:
-    """A service whose v2 has just become champion, on probation for three days and three windows."""
-    service = Service(load(configured(tmp_path, **{"when: {alerts: [accuracy-low]}": "when: {every: 8d}"})))
-    days(service, 0, 12)
+@pytest.fixture(scope="module")
+def baking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a service whose v2 has just become champion: one training for all."""
+    folder = tmp_path_factory.mktemp("baking")
+    service = after_twelve_days(folder, **{"when: {alerts: [accuracy-low]}": "when: {every: 8d}"})
     assert loop(service).stage == "baking"
+    service.stop()
+    return folder
+
+
+@pytest.fixture
+def promoted(baking: Path, tmp_path: Path) -> Iterator[Service]:
+    """A service of its own whose v2 has just become champion, on probation for three days and three windows."""
+    shutil.copytree(baking, tmp_path, dirs_exist_ok=True)
+    service = Service(load(tmp_path / "driftline.yaml"))
     yield service
     service.stop()
 

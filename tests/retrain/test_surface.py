@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from starlette.testclient import TestClient
 from driftline import clock
 from driftline.cli.challengers import command as challengers
 from driftline.cli.retrain import command as retrain
-from driftline.config.load import load
 from driftline.errors import ConflictError, UnavailableError, UnknownNameError
 from driftline.net.signatures import signed
 from driftline.retrain.request import CANCELLABLE, FOLLOWING, Stage
@@ -34,24 +33,11 @@ from driftline.web.app import create_app
 from tests.rules.test_contest import binary
 from tests.support.churn import MODEL
 from tests.support.receiver import Answer, Server
-from tests.support.retraining import NOW, TRAIN, configured, days, loop, requests
+from tests.support.retraining import NOW, TRAIN, days, loop, requests
 from tests.support.servers import until
 
 API = f"/api/v1/models/{MODEL}"
 SAID = {"by": "ann", "reason": "a new library"}
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    made: list[Service] = []
-
-    def one(**options: Any) -> Service:
-        made.append(Service(load(configured(tmp_path, **options))))
-        return made[-1]
-
-    yield one
-    for service in made:
-        service.stop()
 
 
 def client(service: Service) -> TestClient:
@@ -93,18 +79,16 @@ def test_ask_look_approve_and_poll_the_champion(make: Callable[..., Service]) ->
     assert [one["id"] for one in http.get(f"{API}/retraining").json()["requests"]] == [id]
 
 
-def test_a_request_without_a_body_is_one_but_not_from_another_site(make: Callable[..., Service]) -> None:
-    service = make()
-    days(service, 0, 12, flipped=False)
+def test_a_request_without_a_body_is_one_but_not_from_another_site(lived: Callable[..., Service]) -> None:
+    service = lived(flipped=False)
     http = client(service)
     assert http.post(f"{API}/retrain", headers={"Origin": "https://evil.example"}).status_code == 415
     asked = http.post(f"{API}/retrain")
     assert (asked.status_code, asked.json()["by"], asked.json()["reason"]) == (202, "api", "asked over HTTP")
 
 
-def test_what_blocks_a_challenger_is_said(make: Callable[..., Service]) -> None:
-    service = make(**{"least_labels: 50": "least_labels: 5000"})
-    days(service, 0, 12)
+def test_what_blocks_a_challenger_is_said(lived: Callable[..., Service]) -> None:
+    service = lived(**{"least_labels: 50": "least_labels: 5000"})
     service.loop.step(MODEL, NOW)
     found = client(service).get(f"{API}/retraining").json()
     assert found["requests"] == []
@@ -134,9 +118,8 @@ def test_what_does_not_fit(make: Callable[..., Service], path: str, body: Any, s
     assert http.post(path, content=json.dumps(body), headers={"content-type": "text/plain"}).status_code in (415, 404)
 
 
-def test_metrics_count_what_is_over_and_what_is_not(make: Callable[..., Service]) -> None:
-    service = make(train=TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")'))
-    days(service, 0, 12)
+def test_metrics_count_what_is_over_and_what_is_not(lived: Callable[..., Service]) -> None:
+    service = lived(train=TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")'))
     loop(service)
     page = client(service).get("/metrics").text
     assert f'driftline_retraining_runs_total{{model="{MODEL}",result="held",trigger="alert"}} 1.0' in page
@@ -145,9 +128,8 @@ def test_metrics_count_what_is_over_and_what_is_not(make: Callable[..., Service]
 # ---- the command line ---------------------------------------------------------------------------------------------
 
 
-def test_on_the_command_line(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make(approval="manual")
-    days(service, 0, 12)
+def test_on_the_command_line(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived(approval="manual")
     config = ["--config", str(tmp_path / "driftline.yaml")]
     nothing = CliRunner().invoke(challengers, config, catch_exceptions=False)
     assert nothing.output == "No challenger has been asked for.\n"
@@ -173,9 +155,8 @@ def test_on_the_command_line(make: Callable[..., Service], tmp_path: Path) -> No
         CliRunner().invoke(retrain, ["chrn", *config], catch_exceptions=False)
 
 
-def test_without_a_service_it_is_trained_here(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make(approval="manual")
-    days(service, 0, 12)
+def test_without_a_service_it_is_trained_here(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived(approval="manual")
     service.stop()
     words = [MODEL, "--config", str(tmp_path / "driftline.yaml")]
     done = CliRunner().invoke(retrain, [*words, "--wait"], catch_exceptions=False, standalone_mode=False)
@@ -189,10 +170,11 @@ def test_without_a_service_it_is_trained_here(make: Callable[..., Service], tmp_
 
 
 def test_waiting_for_the_contest_prints_the_steps_and_ends_with_its_verdict(
-    make: Callable[..., Service], tmp_path: Path
+    lived: Callable[..., Service], tmp_path: Path
 ) -> None:
-    service = make(train=TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")'))
-    days(service, 0, 12, flipped=False)
+    service = lived(
+        train=TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")'), flipped=False
+    )
     service.start()
     words = [MODEL, "--wait", "--config", str(tmp_path / "driftline.yaml")]
     done = CliRunner().invoke(retrain, words, catch_exceptions=False, standalone_mode=False)
@@ -355,14 +337,13 @@ def test_a_signed_report_is_taken_and_no_other(make: Callable[..., Service], ser
     assert http.post(where, content=body, headers=headers).status_code == 202
 
 
-def test_a_run_on_this_machine_reports_nothing(make: Callable[..., Service], tmp_path: Path) -> None:
+def test_a_run_on_this_machine_reports_nothing(lived: Callable[..., Service], tmp_path: Path) -> None:
     """Neither over HTTP nor by a file in its folder: what it leaves is judged, and its word is none."""
     (tmp_path / "forged.json").write_text(json.dumps(report()))
     forging = '(run / "report.json").write_text((run.parents[2] / "forged.json").read_text())\n    (run / "model'
     forged = TRAIN.replace('(run / "model', forging)
     forged = forged.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")')
-    service = make(train=forged)
-    days(service, 0, 12)
+    service = lived(train=forged)
     row = loop(service, until=lambda row: row.stage == Stage.RUNNING.value)
     refused = client(service).post(f"/api/v1/retraining/{row.id}/result", json=report())
     assert (refused.status_code, "runs on this machine" in refused.text) == (409, True)
@@ -382,10 +363,9 @@ def test_a_run_elsewhere_that_never_reports_fails_when_its_time_is_over(handed_o
     assert (late.status_code, client(handed_over).post(f"{API}/retrain", json=SAID).status_code) == (409, 202)
 
 
-def test_a_request_that_a_server_refuses_fails_at_once(make: Callable[..., Service], server: Server) -> None:
+def test_a_request_that_a_server_refuses_fails_at_once(lived: Callable[..., Service], server: Server) -> None:
     server.answers += [Answer(422, body=b"no such model")]
-    service = make(**{'function: "train.py:train", time_limit': f'webhook: {{url: "{server.url}/"}}, time_limit'})
-    days(service, 0, 12)
+    service = lived(**{'function: "train.py:train", time_limit': f'webhook: {{url: "{server.url}/"}}, time_limit'})
     row = loop(service)
     assert (row.stage, row.note) == ("failed", "the request was refused: status 422: no such model")
     for _ in range(3):
@@ -393,9 +373,8 @@ def test_a_request_that_a_server_refuses_fails_at_once(make: Callable[..., Servi
     assert len(server.got) == 1
 
 
-def test_a_server_that_stays_away_is_given_up_when_the_time_is_over(make: Callable[..., Service]) -> None:
-    service = make(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
-    days(service, 0, 12)
+def test_a_server_that_stays_away_is_given_up_when_the_time_is_over(lived: Callable[..., Service]) -> None:
+    service = lived(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
     with pytest.raises(UnavailableError):
         loop(service)
     loop(service, now=NOW + timedelta(minutes=2))
@@ -437,9 +416,8 @@ def test_what_can_be_cancelled_by_its_stage(tmp_path: Path, stage: Stage) -> Non
     assert now == ("failed" if stage in CANCELLABLE else stage.value)
 
 
-def test_a_run_here_that_is_cancelled_is_ended(make: Callable[..., Service], tmp_path: Path) -> None:
-    service = make(train="import time\n\n\ndef train(run):\n    (run / 'began').touch()\n    time.sleep(60)\n")
-    days(service, 0, 12)
+def test_a_run_here_that_is_cancelled_is_ended(lived: Callable[..., Service], tmp_path: Path) -> None:
+    service = lived(train="import time\n\n\ndef train(run):\n    (run / 'began').touch()\n    time.sleep(60)\n")
     row = loop(service, until=lambda row: (tmp_path / "data" / "runs" / row.id / "began").exists())
     assert client(service).post(f"/api/v1/retraining/{row.id}/cancel", json=SAID).json()["stage"] == "failed"
     run = Run(service.loop.folder / row.id)
@@ -459,9 +437,8 @@ def test_whatever_is_not_over_has_a_way_out_that_a_person_can_take(stage: Stage)
         assert (stage in CANCELLABLE) == (stage not in by_hand)
 
 
-def test_a_server_that_is_away_is_asked_again(make: Callable[..., Service]) -> None:
-    service = make(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
-    days(service, 0, 12)
+def test_a_server_that_is_away_is_asked_again(lived: Callable[..., Service]) -> None:
+    service = lived(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
     service.start()
     try:
         until(lambda: requests(service) and requests(service)[0].stage == Stage.RUNNING.value, "it is running")

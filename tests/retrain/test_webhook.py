@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,15 +18,24 @@ from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.runtime import Service
 from tests.support.churn import MODEL
 from tests.support.receiver import Answer, Server
-from tests.support.retraining import NOW, configured, days, loop
+from tests.support.retraining import NOW, after_twelve_days, loop
 from tests.support.servers import until
 
 
+@pytest.fixture(scope="module")
+def baking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a service that has promoted a challenger: one training for all."""
+    folder = tmp_path_factory.mktemp("baking")
+    service = after_twelve_days(folder)
+    assert loop(service).stage == "baking"
+    service.stop()
+    return folder
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    service = Service(load(configured(tmp_path)))
-    days(service, 0, 12)
-    loop(service)
+def service(baking: Path, tmp_path: Path) -> Iterator[Service]:
+    shutil.copytree(baking, tmp_path, dirs_exist_ok=True)
+    service = Service(load(tmp_path / "driftline.yaml"))
     yield service
     service.stop()
 
@@ -78,8 +88,7 @@ def test_what_is_refused_and_what_is_old_is_not_said_again(service: Service, ser
 
 def test_a_running_service_tells(tmp_path: Path, server: Server) -> None:
     tell = f'tell: {{url: "{server.url}/hook", secret: hush}}\n      bake: 3d'
-    service = Service(load(configured(tmp_path, **{"bake: 3d": tell})))
-    days(service, 0, 12)
+    service = after_twelve_days(tmp_path, **{"bake: 3d": tell})
     service.start()
     try:
         until(lambda: server.got, "it tells")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import re
+import shutil
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from driftline.config.load import load
 from driftline.retrain.request import Stage
 from driftline.service.runtime import Service
 from driftline.store.retraining import Retraining, RetrainingRow
@@ -56,6 +62,29 @@ def configured(folder: Path, approval: str = "auto", train: str = TRAIN, **chang
     path.write_text(text.replace("score: score, ", ""))
     (folder / "train.py").write_text(textwrap.dedent(train))
     return path
+
+
+def after_twelve_days(folder: Path, *, flipped: bool = True, **options: str) -> Service:
+    """A service as `days` leaves it after twelve, which it has lived once for all who want one."""
+    path = configured(folder, **options)
+    shutil.copytree(_twelve_days(RETRAIN_PART.sub("", path.read_text()), flipped), folder / "data")
+    return Service(load(path))
+
+
+RETRAIN_PART = re.compile(r"^    retrain:\n.*?(?=^storage:)", re.DOTALL | re.MULTILINE)
+"""What of a configuration says how a model is retrained: nothing that happens before anybody asks depends on it."""
+
+
+@functools.cache
+def _twelve_days(config: str, flipped: bool) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="driftline-twelve-days-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = write_config(folder)
+    path.write_text(config)
+    service = Service(load(path))
+    days(service, 0, 12, flipped=flipped)
+    service.stop()
+    return folder / "data"
 
 
 def day(

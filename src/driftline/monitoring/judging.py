@@ -37,7 +37,6 @@ from driftline.sketches import decode, encode
 from driftline.store.counters import ALARMS, JUDGED_AT, SHOWN, VERDICTS
 from driftline.store.feedback import FeedbackRow
 from driftline.store.judgements import Judgement
-from driftline.store.log import Table
 from driftline.store.retention import is_gone
 from driftline.store.state import State, Work
 from driftline.store.windows import WindowRow
@@ -58,8 +57,12 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
         if is_gone(cut, row.window):
             with state.work() as work:
                 work.windows.put(replace(row, labels_changed=False))
-            continue
-        fresh, segments = labelled_part(model, row.window, row.version, through)
+    rows = [row for row in rows if not is_gone(cut, row.window)]
+    logged = model.log.rows_by_window(
+        ((row.window, row.version, row.predictions) for row in rows), columns=_labelled_columns(model), through=through
+    )
+    for row, window_rows in zip(rows, logged, strict=True):
+        fresh, segments = labelled_part(model, window_rows)
         profile = structs.replace(
             decode(row.profile, WindowProfile),
             labels=fresh.labels,
@@ -71,18 +74,23 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
             work.windows.put(replace(changed, labels_changed=False, settled=False))
 
 
-def labelled_part(model: MonitoredModel, window: Window, version: str, through: Mapping[Table, int] | None) -> Profiled:
-    """Profile the labelled rows of a window from the log, and all of its segments.
+def _labelled_columns(model: MonitoredModel) -> list[str]:
+    """What `labelled_part` reads of the log."""
+    schema = model.schema
+    scores = [name for name in model.log.prediction_columns() if name.startswith(SCORE)]
+    named = [schema.cluster, *schema.segments] if schema.cluster is not None else [*schema.segments]
+    return [*dict.fromkeys(["prediction", *scores, "time", *(FEATURE + name for name in named)])]
+
+
+def labelled_part(model: MonitoredModel, window_rows: pl.DataFrame) -> Profiled:
+    """Profile those of a window's rows in the log that have labels, and all of its segments.
 
     Of the whole only ``labels``, ``performance`` and ``delays`` are of use.
     """
-    schema, grids = model.schema, model.reference.grids
-    scores = [name for name in model.log.prediction_columns() if name.startswith(SCORE)]
-    named = [schema.cluster, *schema.segments] if schema.cluster is not None else [*schema.segments]
-    columns = dict.fromkeys(["prediction", *scores, "time", *(FEATURE + name for name in named)])
-    rows = model.log.window_rows(window, version, columns=list(columns), through=through)
-    labelled = rows.filter(pl.col("label").is_not_null()) if len(rows) else rows
-    return Profiled(model.reference.profiled(labelled, schema), profile_segments(rows, schema, grids))
+    schema = model.schema
+    labelled = window_rows.filter(pl.col("label").is_not_null()) if len(window_rows) else window_rows
+    segments = profile_segments(window_rows, schema, model.reference.grids)
+    return Profiled(model.reference.profiled(labelled, schema), segments)
 
 
 def judge_windows(

@@ -17,6 +17,9 @@ from driftline.store.retention import is_gone
 from driftline.store.state import State
 from driftline.store.windows import WindowRow
 
+_MANY = 2**31
+"""Rows of a window of which the state does not know: it is read alone."""
+
 _Stored = tuple[bytes, bytes | None]
 """The encoded profile of a window, and its segments."""
 
@@ -59,9 +62,10 @@ def rebuild(
     keys = sorted(key for key in every - left if not is_gone(cut, key[0]))
     rows: list[WindowRow] = []
     profiles: list[WindowProfile] = []
-    for index, (window, version) in enumerate(keys):
+    sizes = ((*key, before[key].predictions if key in before else _MANY) for key in keys)
+    logged = model.log.rows_by_window(sizes, through=through)
+    for index, ((window, version), log_rows) in enumerate(zip(keys, logged, strict=True)):
         progress(index, len(keys))
-        log_rows = model.log.window_rows(window, version, through=through)
         profiled = profile(log_rows, model.schema, model.reference)
         profiles.append(profiled.whole)
         known = before.get((window, version))

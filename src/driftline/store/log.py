@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +49,8 @@ from driftline.store.tidy import LEASE, LOG, PROPERTIES, Tidier, files_of_versio
 _APPLICATION = "driftline-inbox"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
 _TRIES = 5
+_ROWS_TOGETHER = 50_000
+_PLACE, _VERSION = "window\n", "version\n"  # no column of the log ends so
 _LOG = logging.getLogger("driftline")
 
 _P = ParamSpec("_P")
@@ -327,7 +329,6 @@ class EventLog:
             place = self.place.within(table)
             DeltaTable.create(place.root, DeltaSchema.from_json(columns), storage_options=place.table_options)
 
-    @_read_again
     def window_rows(
         self,
         window: Window,
@@ -343,25 +344,66 @@ class EventLog:
         ``columns`` narrows what is read of the predictions, for a caller that needs only some. ``through`` leaves out
         what was appended after these inbox rows.
         """
+        [rows] = self._read_together([(window, version)], columns, through)
+        return rows
+
+    def rows_by_window(
+        self,
+        windows: Iterable[tuple[Window, str, int]],
+        *,
+        columns: Sequence[str] | None = None,
+        through: Mapping[Table, int] | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Return the rows of windows in order of time as `window_rows` does, each with how many rows it may have.
+
+        Those that touch are read together while their rows are few: a read looks at the files, however little it takes.
+        """
+        for some in touching(windows):
+            yield from self._read_together(some, columns, through)
+
+    @_read_again
+    def _read_together(
+        self,
+        windows: Sequence[tuple[Window, str]],
+        columns: Sequence[str] | None,
+        through: Mapping[Table, int] | None,
+    ) -> list[pl.DataFrame]:
+        """Return the rows of windows that touch, or of the versions of one."""
+        span = Window(windows[0][0].start, windows[-1][0].end)
+        starts = pl.Series(sorted({window.start for window, _ in windows}), dtype=TIME)
+
+        def within(rows: pl.LazyFrame, table: Table, time: str) -> pl.LazyFrame:
+            inside = (pl.col(time) >= span.start) & (pl.col(time) < span.end)
+            return _up_to(rows, through, table).filter(inside)
+
+        def place(time: str) -> pl.Expr:
+            if len(starts) == 1:
+                return pl.lit(0, pl.UInt32).alias(_PLACE)
+            return pl.lit(starts).search_sorted(pl.col(time), side="right").cast(pl.UInt32).alias(_PLACE) - 1
+
         with self._scan("predictions") as predictions, self._scan("labels") as labels:
             if predictions is None:
-                return pl.DataFrame()
-            inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
-            mine = _up_to(predictions, through, "predictions").filter(inside, version=version)
-            if columns is not None:
-                there = set(mine.collect_schema().names())
-                mine = mine.select("id", *(name for name in columns if name in there))
+                return [pl.DataFrame()] * len(windows)
+            versions = {version for _, version in windows}
+            mine = within(predictions, "predictions", "time").filter(pl.col("version").is_in(sorted(versions)))
+            there = mine.collect_schema().names()
+            kept = there if columns is None else ["id", *(name for name in columns if name in there)]
+            mine = mine.select(*kept, pl.col("version").alias(_VERSION), place("time"))
             if labels is None:
-                return mine.with_columns(label=pl.lit(None, self._target)).collect()
-            mine_alone = (pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end)
-            newest = (
-                _up_to(labels, through, "labels")
-                .filter(mine_alone)
-                .sort("seq", maintain_order=True)
-                .group_by("id")
-                .agg(pl.col("label").last(), pl.col("time").first().alias(FIRST_LABEL))
-            )
-            return mine.join(newest, on="id", how="left", maintain_order="left").collect()
+                mine = mine.with_columns(label=pl.lit(None, self._target))
+            else:
+                newest = (
+                    within(labels, "labels", "prediction_time")
+                    .sort("seq", maintain_order=True)
+                    .group_by("id", place("prediction_time"))
+                    .agg(pl.col("label").last(), pl.col("time").first().alias(FIRST_LABEL))
+                )
+                mine = mine.join(newest, on=["id", _PLACE], how="left", maintain_order="left")
+            rows = mine.collect()
+        parts = rows.partition_by(_PLACE, _VERSION, maintain_order=True, include_key=False, as_dict=True)
+        none = rows.clear().drop(_PLACE, _VERSION)
+        places = {start: number for number, start in enumerate(starts)}
+        return [parts.get((places[window.start], version), none) for window, version in windows]
 
     @_read_again
     def inputs_of(
@@ -677,3 +719,16 @@ def way_out(model: str) -> str:
 
 def _up_to(rows: pl.LazyFrame, through: Mapping[Table, int] | None, table: Table) -> pl.LazyFrame:
     return rows if through is None else rows.filter(pl.col("seq") <= through[table])
+
+
+def touching(windows: Iterable[tuple[Window, str, int]]) -> Iterator[list[tuple[Window, str]]]:
+    """Put windows, in order of time and each with its number of rows, together with those that they touch."""
+    some, rows = list[tuple[Window, str]](), 0
+    for window, version, count in windows:
+        if some and (rows + count > _ROWS_TOGETHER or not (window == some[-1][0] or window.start == some[-1][0].end)):
+            yield some
+            some, rows = [], 0
+        some.append((window, version))
+        rows += count
+    if some:
+        yield some

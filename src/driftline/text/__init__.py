@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
-_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 _OBEYED_IN_LINES = re.compile(_OBEYED.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 _CUT = "…"
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of libraries in Rust, and of Python
@@ -35,7 +35,7 @@ def visible(text: str) -> str:
     >>> visible("\x1b[31mred\x1b[0m\nroot: all is well"), visible("naïve 模型 🌧")
     ('\\x1b[31mred\\x1b[0m\\nroot: all is well', 'naïve 模型 🌧')
     """
-    return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+    return _OBEYED.sub(_escaped, text)
 
 
 def visible_lines(text: str) -> str:
@@ -45,7 +45,11 @@ def visible_lines(text: str) -> str:
     <b>\u202eevil\x1b[0m</b>
     <i>naïve</i>
     """
-    return _OBEYED_IN_LINES.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+    return _OBEYED_IN_LINES.sub(_escaped, text)
+
+
+def _escaped(signs: re.Match[str]) -> str:
+    return signs[0].encode("unicode_escape").decode()
 
 
 def acts(text: str) -> bool:

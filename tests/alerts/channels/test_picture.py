@@ -101,8 +101,9 @@ def test_without_a_value_there_is_no_picture(recent: list[Point]) -> None:
 
 @pytest.mark.parametrize("threshold", [math.nan, math.inf, -math.inf])
 def test_a_threshold_that_is_no_number_is_not_drawn(threshold: float) -> None:
-    line = columns(drawn(points(0.9, 0.8, 0.7), threshold, window=Span(WINDOW.start, WINDOW.start)), BREACH)
-    assert not line
+    elsewhere = Span(WINDOW.start, WINDOW.start + DAY / 2)  # whose dot would be red
+    assert not columns(drawn(points(0.9, 0.8, 0.7), threshold, window=elsewhere), BREACH)
+    assert tall(drawn(points(0.9, 0.8, 0.7), threshold), BREACH), "few as they are, its dots keep their colour"
 
 
 def test_without_pillow_there_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 END_JOBS = "kill $(jobs -p)"
 """Ends what was started with `&`."""
 
+
 @pytest.fixture(scope="session", autouse=True)
 def _authorities_read_once() -> Iterator[None]:
     """Read whom everybody trusts once: httpx does so for each client, and five sixths of a request are that."""

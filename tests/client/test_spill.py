@@ -203,7 +203,9 @@ def test_a_service_that_is_killed_midway_has_each_event_once_at_the_end(tmp_path
             assert second.flush(SLOW_SECONDS)
             assert second.stats.sent == first.stats.spilled
         wait_until_idle(address)
-        model = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False, timeout=SLOW_SECONDS).json()
+        model = httpx.get(
+            f"{address}/api/v1/models/{MODEL}", trust_env=False, verify=False, timeout=SLOW_SECONDS
+        ).json()
     assert model["predictions"] == len(set(ids)) == 3000
     assert not files(folder)
 

@@ -34,7 +34,7 @@ def test_judging_goes_on_and_the_end_is_an_end(tmp_path: Path) -> None:
         assert process.stderr is not None
         address = process.stdout.readline().split()[-1]
         model = f"{address}/api/v1/models/{MODEL}"
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=30) as client:
             for day in range(DAYS):
                 time = (START + timedelta(days=day)).isoformat()
                 wrong = day % 2
@@ -67,7 +67,7 @@ def test_a_reader_that_goes_away_stops_nothing(tmp_path: Path) -> None:
         process.stdout.close()
         rows = [{"id": str(n), "time": START.isoformat(), "prediction": n % 2} for n in range(40)]
         model = f"{address}/api/v1/models/{MODEL}"
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=30) as client:
             client.post(f"{model}/predictions", json=rows).raise_for_status()
             labels = [{"id": str(n), "label": 1 - n % 2, "time": START.isoformat()} for n in range(40)]
             client.post(f"{model}/labels", json=labels).raise_for_status()
@@ -98,7 +98,7 @@ def test_what_a_server_says_acts_on_no_terminal(tmp_path: Path) -> None:
             {"id": str(n), "time": START.isoformat(), "prediction": n % 2, "features": {"age": 40.0, "plan": evil}}
             for n in range(200)
         ]
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, verify=False, timeout=30) as client:
             client.post(f"{model}/predictions", json=rows).raise_for_status()
             labels = [{"id": str(n), "label": 1 - n % 2, "time": START.isoformat()} for n in range(200)]
             client.post(f"{model}/labels", json=labels).raise_for_status()

@@ -59,7 +59,10 @@ def require_words(text: str) -> None:
 
 @pytest.mark.parametrize("how", ["immediate", "exclusive"])
 def test_a_locked_database_is_said_at_once_and_no_longer_than_it_lasts(tmp_path: Path, how: str) -> None:
-    with serving(write_config(tmp_path)) as (_, address), httpx.Client(base_url=address, trust_env=False) as client:
+    with (
+        serving(write_config(tmp_path)) as (_, address),
+        httpx.Client(base_url=address, trust_env=False, verify=False) as client,
+    ):
         assert post(address, "predictions", [prediction("a", 0.1, said=1)])
         until(lambda: client.get("/ready").json()["idle"], "rest")
         with locked(tmp_path / "data", how):

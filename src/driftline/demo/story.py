@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -107,45 +107,42 @@ def play(
     """Replay the incident through the service at an address, then send the corrections."""
     days: list[Day] = days_after_training()
     replay = Replay(address, model)
-    try:
+    with closing(replay), httpx.Client(base_url=f"{address}/api/v1", trust_env=False, timeout=30) as http:
         replay.run(days, lambda done: progress(done, len(days)))
-        windows, alerts = _get(address, "windows"), _get(address, "alerts")
-        totals = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False).json()
-        refused = _ask(address, "the accuracy is low").json()["error"]["message"]
+        windows, alerts = _get(http, "windows"), _get(http, "alerts")
+        totals = http.get(f"/models/{MODEL}").json()
+        refused = _ask(http, "the accuracy is low").json()["error"]["message"]
         chapter(refused)
         corrections = replay.correct(days, CORRECTED_ON)
-        request = _judged(address, _ask(address, "the labels have been corrected").json())
-    finally:
-        replay.close()
-    return Story(
-        events=totals["predictions"],
-        labels=totals["labels"],
-        corrections=corrections,
-        windows=windows,
-        windows_corrected=_get(address, "windows"),
-        alerts=alerts,
-        alerts_corrected=_get(address, "alerts"),
-        refused=refused,
-        request=request,
-    )
+        request = _judged(http, _ask(http, "the labels have been corrected").json())
+        return Story(
+            events=totals["predictions"],
+            labels=totals["labels"],
+            corrections=corrections,
+            windows=windows,
+            windows_corrected=_get(http, "windows"),
+            alerts=alerts,
+            alerts_corrected=_get(http, "alerts"),
+            refused=refused,
+            request=request,
+        )
 
 
-def _ask(address: str, reason: str) -> httpx.Response:
-    body = {"by": "demo", "reason": reason}
-    return httpx.post(f"{address}/api/v1/models/{MODEL}/retrain", json=body, trust_env=False, timeout=30)
+def _ask(http: httpx.Client, reason: str) -> httpx.Response:
+    return http.post(f"/models/{MODEL}/retrain", json={"by": "demo", "reason": reason})
 
 
-def _judged(address: str, request: dict[str, Any]) -> dict[str, Any]:
+def _judged(http: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
     """Return the request once its contest is held, or it has failed; raises `ConflictError` where it was refused."""
     if "error" in request:
         raise ConflictError(request["error"]["message"])
     give_up = time.perf_counter() + _PATIENCE_SECONDS
     while not request["over"] and request["stage"] != "waiting" and time.perf_counter() < give_up:
         time.sleep(0.2)
-        request = httpx.get(f"{address}/api/v1/retraining/{request['id']}", trust_env=False, timeout=30).json()
+        request = http.get(f"/retraining/{request['id']}").json()
     return request
 
 
-def _get(address: str, what: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = httpx.get(f"{address}/api/v1/models/{MODEL}/{what}", trust_env=False).json()[what]
+def _get(http: httpx.Client, what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = http.get(f"/models/{MODEL}/{what}").json()[what]
     return found

@@ -51,7 +51,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def alert_of(address: str) -> str:
     """The id of the alert that a story is about."""
-    alerts = httpx.get(f"{address}/api/v1/models/{MODEL}/alerts", trust_env=False).json()["alerts"]
+    alerts = httpx.get(f"{address}/api/v1/models/{MODEL}/alerts", trust_env=False, verify=False).json()["alerts"]
     return str(next(one["id"] for one in alerts if one["rule"] == "accuracy-low"))
 
 
@@ -197,7 +197,7 @@ def test_an_alert_is_seen_corrected(browser: Browser, address: str) -> None:
     rows = [
         label(f"{number}-{index}", number + 0.95, truth=index % 2) for number in range(DAYS) for index in range(ROWS)
     ]
-    answer = httpx.post(f"{address}/api/v1/models/{MODEL}/labels", json=rows, trust_env=False, timeout=30)
+    answer = httpx.post(f"{address}/api/v1/models/{MODEL}/labels", json=rows, trust_env=False, verify=False, timeout=30)
     assert answer.status_code == 202
     with opened(browser, f"{address}/alerts/{id}") as page:
         until(page, "Corrected")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import html.parser
+import io
 import json
 import math
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,18 @@ OPTIONS = ["--prediction", "p", "--label", "y", "--score", "s", "--time", "when"
 # ---- the command line --------------------------------------------------------------------------------------
 
 
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command in this process: what `run_alone` gives, without the second that its imports take."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("COLUMNS", "80")
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["check", *map(str, arguments)])
+    said = (one.buffer.getvalue().decode() for one in (out, err))  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), *said)
+
+
+def run_alone(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, "-m", "driftline", "check", *map(str, arguments)],
@@ -69,7 +82,6 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
         text=True,
         encoding="utf-8",
         env=environment,
-        cwd=cwd,
         timeout=60,
     )
 
@@ -82,14 +94,14 @@ def written(folder: Path, reference: pl.DataFrame, current: pl.DataFrame) -> tup
 
 
 def test_all_is_well_exits_with_0(tmp_path: Path) -> None:
-    done = run(*written(tmp_path, rows(1), rows(2)), *OPTIONS)
+    done = run_alone(*written(tmp_path, rows(1), rows(2)), *OPTIONS)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("OK: no alert\n600 current rows against 600 of the reference")
     assert "accuracy" in done.stdout
 
 
 def test_an_alert_exits_with_1_and_says_what_changed(tmp_path: Path) -> None:
-    done = run(*written(tmp_path, rows(1), rows(2, shift=2.0, sure=0.6)), *OPTIONS)
+    done = run_alone(*written(tmp_path, rows(1), rows(2, shift=2.0, sure=0.6)), *OPTIONS)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("ALERT: ")
     assert "accuracy fell from 0.8" in done.stdout

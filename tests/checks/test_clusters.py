@@ -37,7 +37,10 @@ def side(
     else:
         y = rng.normal(0, 10, n)
         made = {"y": y, "p": y + rng.normal(0, 1 + worse, n) * np.exp(own)}
-    rows = pl.DataFrame({"t": [START + timedelta(days=int(at)) for at in day], "who": [f"c{at}" for at in day]} | made)
+    days_and_names = pl.DataFrame({"day": day}).select(
+        t=pl.lit(START) + pl.duration(days="day"), who=pl.format("c{}", "day")
+    )
+    rows = days_and_names.with_columns(**{name: pl.Series(values) for name, values in made.items()})
     return rows[rng.permutation(n).tolist()]
 
 

@@ -31,6 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sklearn import metrics as sk
 
 import driftline
+from driftline.cli.main import main
 from driftline.errors import DataError
 from driftline.events import parse_duration
 from driftline.rules import parse_expression
@@ -808,14 +809,21 @@ ENDLESS = {
 
 @pytest.mark.parametrize("name", ENDLESS)
 @pytest.mark.parametrize("place", ["loops.py", "loops"])
-def test_a_script_with_an_endless_loop_is_told_at_once_and_not_run(tmp_path: Path, name: str, place: str) -> None:
+def test_a_script_with_an_endless_loop_is_told_at_once_and_not_run(
+    tmp_path: Path, name: str, place: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which is as it was: the script is read, and not run."""
     (tmp_path / "loops.py").write_text("def evaluate(): return 0.9\n" + ENDLESS[name])
-    done = run(tmp_path, f"{place}:evaluate", "--port", "0")
-    assert done.returncode == 2
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["watch", f"{place}:evaluate", "--port", "0"])
+    done, loaded = capfd.readouterr(), "loops" in sys.modules
+    assert (ended.value.code, loaded) == (2, False)
     line = 1 + next(at for at, text in enumerate(ENDLESS[name].splitlines(), 1) if "while" in text)
-    assert f"has a loop without end at its top level (line {line})" in done.stderr
-    assert "if __name__ == '__main__':" in done.stderr
-    assert done.stdout == ""
+    assert f"has a loop without end at its top level (line {line})" in done.err
+    assert "if __name__ == '__main__':" in done.err
+    assert done.out == ""
 
 
 def test_a_loop_with_a_way_out_or_for_running_by_hand_is_no_mistake(tmp_path: Path) -> None:

@@ -84,11 +84,11 @@ def command(
         raise UsageError("--json writes one document at the end, and without --count there is no end; add --count N")
     rules = list(dict.fromkeys(parse_expression(text, min_samples=0) for text in alerts))
     within = parse_duration(load_within)
-    stop = StopSignal()
     told: list[Evaluation] = []
     with _output(as_json):
         with time_limit(target.rpartition(":")[0], within, lambda words: print(words, file=sys.stderr, flush=True)):
             found = load_target(target)  # a signal ends it
+        stop = StopSignal()
         stop.install()
         watching = Watching.of(name or found.model, rules, span, model_version)
         metrics = WatchMetrics(watching)

@@ -14,8 +14,11 @@ LOCAL, CLUSTER = "local[2]", "local-cluster[2,1,1024]"
 @contextmanager
 def session(master: str, python: str = sys.executable, **settings: Any) -> Iterator[Any]:
     """A session of Spark that listens on loopback alone; its executors run this Python, or another one."""
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
+    if SparkContext._active_spark_context is None:  # the Java of an earlier session may have ended, with its page
+        SparkContext._gateway = SparkContext._jvm = None
     own = {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",

@@ -184,7 +184,8 @@ def test_what_cannot_be_profiled_is_one_line(capsys: pytest.CaptureFixture[str],
 def test_without_spark_it_is_said_in_one_line_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pyspark", None)
+    for name in ("pyspark", "pyspark.sql"):
+        monkeypatch.setitem(sys.modules, name, None)
     code, out, err = said(capsys, *command.split(), "--engine", "spark")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "python -m pip install 'driftline[spark]'" in err

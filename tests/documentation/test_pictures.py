@@ -86,6 +86,7 @@ def test_a_picture_keeps_its_points_in_few_colours(tmp_path: Path) -> None:
 def test_a_verdict_of_a_few_points_keeps_its_colour(tmp_path: Path) -> None:
     red, teal = (179, 27, 27), (8, 95, 124)
     page = Image.merge("RGB", [Image.linear_gradient("L").rotate(90 * turn) for turn in range(3)])
+    page.paste((244, 245, 247), (0, 200, 256, 256))
     page.paste(red, (10, 10, 18, 14))
     page.paste(teal, (200, 30, 206, 36))
     page.save(screenshot := io.BytesIO(), "PNG")
@@ -94,6 +95,7 @@ def test_a_verdict_of_a_few_points_keeps_its_colour(tmp_path: Path) -> None:
         shown = few.convert("RGB")
         for colour, place in ((red, (12, 12)), (teal, (202, 32))):
             assert max(abs(a - b) for a, b in zip(colour, shown.getpixel(place), strict=True)) < 20  # type: ignore[arg-type]
+        assert shown.getpixel((40, 240)) == (244, 245, 247)
 
 
 def test_ports_that_are_seen_are_those_of_the_page_where_they_are_free() -> None:

@@ -180,7 +180,9 @@ def test_a_binary_balanced_accuracy_needs_both_classes() -> None:
 def test_errors_whose_squares_are_too_small_for_a_float_have_measures_all_the_same(error: float) -> None:
     """Their mean is 0 as a float and above 0 as a fraction, by which it was divided."""
     found = measures(Regression.of(pl.Series([0.0, 1.0, 2.0, 3.0]), pl.Series([error, 1.0, 2.0, 3.0])))
-    assert 0 <= found["rmse"].low <= found["rmse"].value <= found["rmse"].high < 1e-150
+    low, value, high = found["rmse"].low, found["rmse"].value, found["rmse"].high
+    assert low is not None and value is not None and high is not None
+    assert 0 <= low <= value <= high < 1e-150
     assert found["r2"].value == found["r2"].high == 1
     found = measures(Regression.of(pl.Series([0.0, 0.0, 0.0, 2.7e-162]), pl.Series([0.0] * 4)))
     assert found["r2"].value is None and "so small" in found["r2"].problem

@@ -99,7 +99,7 @@ END_JOBS = "kill $(jobs -p)"
 def _authorities_read_once() -> Iterator[None]:
     """Read whom everybody trusts once: httpx does so for each client, and five sixths of a request are that."""
     make = httpx.create_ssl_context
-    once = functools.cache(make)
+    once = functools.cache(lambda: make(trust_env=False))  # whatever the environment names when the first asks
 
     @functools.wraps(make)
     def made(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:

@@ -92,7 +92,7 @@ def test_events_go_windows_stay_and_a_rebuild_finds_no_difference(everywhere: Se
     assert model.log.count("predictions") == 64
     cut_all(old)
     # Event time has come to day 9.5: what is older than 5 days before that goes, by whole windows.
-    assert {time.date() for time, _ in model.log.times_and_versions()} == {
+    assert {time.date() for time, *_ in model.log.times_and_versions()} == {
         (START + timedelta(days=day)).date() for day in range(4, 10)
     }
     assert model.log.count("predictions") == 36 == model.log.count("labels")
@@ -175,7 +175,7 @@ def test_each_step_is_bounded_and_what_was_cut_off_goes_on(old: Service) -> None
     assert delete_old_events(model, old.state, PERIOD, NOW)  # one step, and then the process ends
     assert rebuild(model, old.state).differing == ()
     cut_all(old)
-    assert min(time for time, _ in model.log.times_and_versions()) >= START + timedelta(days=6)
+    assert min(time for time, *_ in model.log.times_and_versions()) >= START + timedelta(days=6)
 
 
 def test_event_time_goes_on_with_the_clock_where_nothing_arrives(old: Service) -> None:
@@ -183,7 +183,7 @@ def test_event_time_goes_on_with_the_clock_where_nothing_arrives(old: Service) -
     assert cut_all(old, timedelta(days=20)) == 0  # a history of years ago that was sent just now is not old
     assert model.log.count("predictions") == 64
     cut_all(old, timedelta(days=20), NOW + timedelta(days=15))
-    assert {time.date() for time, _ in model.log.times_and_versions()} == {
+    assert {time.date() for time, *_ in model.log.times_and_versions()} == {
         (START + timedelta(days=day)).date() for day in range(4, 10)
     }
 

@@ -205,8 +205,10 @@ def test_a_failure_of_tidying_loses_nothing_and_is_made_up_for(
     log = EventLog(tmp_path, SCHEMA)
     append(log, 1, 3)
     real: Callable[..., Any] = getattr(owner, name)
+    died = list[bool]()
 
     def dies(*args: Any, **kwargs: Any) -> Any:
+        died.append(True)
         if after:
             real(*args, **kwargs)
         raise Crash
@@ -214,6 +216,7 @@ def test_a_failure_of_tidying_loses_nothing_and_is_made_up_for(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, dies)
         append(log, 4, 10)  # never fails
+    assert died
     assert ids(log) == ids(EventLog(tmp_path, SCHEMA))
     folder = tmp_path / "predictions"
     for one in (log, EventLog(tmp_path, SCHEMA)):

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import IO
 
 _PROGRAM = """
-import gc, io, json, os, select, signal, socket, sys
+import contextlib, gc, io, json, os, select, signal, socket, sys
 from driftline.cli import main as cli
 import driftline.cli.serve, driftline.service.runtime, driftline.web.app, driftline.web.server
 
@@ -33,11 +33,17 @@ waking.setblocking(False)
 woken.setblocking(False)
 signal.set_wakeup_fd(woken.fileno())
 signal.signal(signal.SIGCHLD, lambda *_: None)
+interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it goes to all at a terminal: what is left is ended here
 telling = {}
+
+def tell(one, number):
+    with contextlib.suppress(OSError):  # who asked may have gone
+        one.sendall(str(number).encode())
 
 def become(wish, streams):
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, interrupted)
     for one in (asked, waking, woken, *telling.values()):
         one.close()
     for number, stream in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
@@ -47,8 +53,9 @@ def become(wish, streams):
     os.environ.update(wish["environment"])
     os.chdir(wish["folder"])
     sys.argv = ["driftline", *wish["arguments"]]
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w")), encoding="utf-8", write_through=True)
+    for number, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
+        to = io.BufferedWriter(io.FileIO(number, "w"))
+        stream = io.TextIOWrapper(to, "utf-8", errors, line_buffering=number == 2, write_through=True)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     cli.run()
@@ -62,7 +69,7 @@ while True:
             if pid == 0:
                 break
             with telling.pop(pid) as one:
-                one.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+                tell(one, os.waitstatus_to_exitcode(status))
     if asked in ready:
         data, handed, _, _ = socket.recv_fds(asked, 1 << 20, 3)
         if not data:  # who asks has gone
@@ -75,7 +82,7 @@ while True:
         for one in streams:
             os.close(one)
         telling[pid] = socket.socket(fileno=tells)
-        telling[pid].sendall(f"{pid}\\n".encode())
+        tell(telling[pid], pid)
 for pid in telling:
     os.kill(pid, signal.SIGKILL)
 """
@@ -101,7 +108,11 @@ class Started:
         if self.returncode is None:
             if not select.select([self._told], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"driftline, process {self.pid}", timeout or 0)
-            self.returncode = int(self._told.recv(64))
+            said = self._told.recv(64)
+            if not said:  # who started it has died, and cannot say how it ends
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+            self.returncode = int(said or -signal.SIGKILL)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -152,7 +163,9 @@ def started(arguments: Sequence[str], *, stderr: int | None = None) -> Started:
             return open(reading, encoding="utf-8"), writing
 
         stdout, to_stdout = pipe()
-        told, tells = socket.socketpair()
+        told, tells = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )  # a process may end at once: two messages
         stack.enter_context(tells)
         errors, to_errors = pipe() if stderr == subprocess.PIPE else (None, stderr if stderr is not None else 2)
         wish = {"arguments": [*arguments], "environment": dict(os.environ), "folder": os.getcwd()}

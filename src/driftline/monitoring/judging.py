@@ -58,6 +58,8 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
             with state.work() as work:
                 work.windows.put(replace(row, labels_changed=False))
     rows = [row for row in rows if not is_gone(cut, row.window)]
+    if not rows:
+        return
     logged = model.log.rows_by_window(
         ((row.window, row.version, row.predictions) for row in rows), columns=_labelled_columns(model), through=through
     )

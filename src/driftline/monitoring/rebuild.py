@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from msgspec import structs
 
+from driftline.events import Window
 from driftline.monitoring.agreement import known_marks, recall
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.segments import profile, window_row
@@ -16,9 +18,6 @@ from driftline.sketches import decode, encode
 from driftline.store.retention import is_gone
 from driftline.store.state import State
 from driftline.store.windows import WindowRow
-
-_MANY = 2**31
-"""Rows of a window of which the state does not know: it is read alone."""
 
 _Stored = tuple[bytes, bytes | None]
 """The encoded profile of a window, and its segments."""
@@ -48,10 +47,11 @@ def rebuild(
     lost some rows comes from those that are left, and of one that lost all only what people are shown stays.
     ``progress`` is called with how many windows are done, of how many.
     """
-    spec = model.config.window
+    spec, held = model.config.window, Counter[tuple[Window, str]]()
     with state.read() as read:
         through = None if model.behind else known_marks(read, model.name)
-        every = {(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)}
+        for time, version, number in model.log.times_and_versions(through):
+            held[spec.window_of(time), version] += number
         before = {(row.window, row.version): row for row in read.windows.between(model.name)}
         stored_model, cut = read.models.get(model.name), read.retention.cut(model.name)
         forgotten = read.retention.forgotten(model.name)
@@ -59,10 +59,13 @@ def rebuild(
     gone = {key for key in before if is_gone(cut, key[0])}
     less = {key for key in before if (key[0].start, key[1]) in forgotten}
     left = set() if changed else gone | less
-    keys = sorted(key for key in every - left if not is_gone(cut, key[0]))
+    keys = sorted(key for key in held.keys() - left if not is_gone(cut, key[0]))
     rows: list[WindowRow] = []
     profiles: list[WindowProfile] = []
-    sizes = ((*key, before[key].predictions if key in before else _MANY) for key in keys)
+    beside = Counter[Window]()  # rows of the versions that are left, whose labels are read with the others'
+    for window, version in left:
+        beside[window] += held[window, version]
+    sizes = ((window, version, held[window, version] + beside[window]) for window, version in keys)
     logged = model.log.rows_by_window(sizes, through=through)
     for index, ((window, version), log_rows) in enumerate(zip(keys, logged, strict=True)):
         progress(index, len(keys))

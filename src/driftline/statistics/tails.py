@@ -73,9 +73,8 @@ def mean_of_sizes(rows: Sums, confidence: float) -> Interval:
 
 
 def mean_of_squares(rows: Sums, confidence: float) -> Interval:
-    """Return the interval of the mean of squares, 0 where they are too small for a float; ``rows.largest`` is one."""
-    small = Interval(0.0, 0.0)
-    usual = log_delta(rows.mean, rows.sd / math.sqrt(rows.n), rows.n, confidence) if rows.mean > 0 else small
+    """Return the interval of the mean of squares, a mean above 0; ``rows.largest`` is the largest square."""
+    usual = log_delta(rows.mean, rows.sd / math.sqrt(rows.n), rows.n, confidence)
     missed = missed_share(rows.n, confidence) * _BEYOND_LARGEST**2 * rows.largest
     high = max(usual.high, rows.mean + missed)
     if may_miss_rare(rows.n, confidence):

@@ -49,7 +49,7 @@ from driftline.store.tidy import LEASE, LOG, PROPERTIES, Tidier, files_of_versio
 _APPLICATION = "driftline-inbox"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
 _TRIES = 5
-_ROWS_TOGETHER = 50_000
+_ROWS_TOGETHER, _WHOLE_ROWS_TOGETHER = 50_000, 5_000  # whole ones may have hundreds of features, or embeddings
 _PLACE, _VERSION = "window\n", "version\n"  # no column of the log ends so
 _LOG = logging.getLogger("driftline")
 
@@ -337,7 +337,7 @@ class EventLog:
         columns: Sequence[str] | None = None,
         through: Mapping[Table, int] | None = None,
     ) -> pl.DataFrame:
-        """Return a window's predictions of one version, each with its newest label or null, in the order of the log.
+        """Return a window's predictions of one version, each with its newest label or null, in no certain order.
 
         Those that have labels come with the time of the first one, in the column `FIRST_LABEL`.
 
@@ -358,7 +358,7 @@ class EventLog:
 
         Those that touch are read together while their rows are few: a read looks at the files, however little it takes.
         """
-        for some in touching(windows):
+        for some in touching(windows, _ROWS_TOGETHER if columns is not None else _WHOLE_ROWS_TOGETHER):
             yield from self._read_together(some, columns, through)
 
     @_read_again
@@ -495,13 +495,16 @@ class EventLog:
             return mine.unique("id", keep="first", maintain_order=True).collect()
 
     @_read_again
-    def times_and_versions(self, through: Mapping[Table, int] | None = None) -> list[tuple[datetime, str]]:
-        """Return every (time, version) that the log has predictions of, in order; ``through`` as for `window_rows`."""
+    def times_and_versions(self, through: Mapping[Table, int] | None = None) -> list[tuple[datetime, str, int]]:
+        """Return every (time, version) that the log has predictions of, in order, and how many it has of them.
+
+        ``through`` is as for `window_rows`.
+        """
         with self._scan("predictions") as predictions:
             if predictions is None:
                 return []
             known = _up_to(predictions, through, "predictions")
-            return sorted(known.select("time", "version").unique().collect().rows())
+            return sorted(known.group_by("time", "version").len().collect().rows())
 
     def prediction_columns(self) -> list[str]:
         """Return the columns of the predictions table, by their canonical names; none before the first prediction."""
@@ -721,11 +724,14 @@ def _up_to(rows: pl.LazyFrame, through: Mapping[Table, int] | None, table: Table
     return rows if through is None else rows.filter(pl.col("seq") <= through[table])
 
 
-def touching(windows: Iterable[tuple[Window, str, int]]) -> Iterator[list[tuple[Window, str]]]:
-    """Put windows, in order of time and each with its number of rows, together with those that they touch."""
+def touching(windows: Iterable[tuple[Window, str, int]], most: int) -> Iterator[list[tuple[Window, str]]]:
+    """Put windows, in order of time and each with its number of rows, together with those that they touch.
+
+    Together they have at most so many rows, or are one.
+    """
     some, rows = list[tuple[Window, str]](), 0
     for window, version, count in windows:
-        if some and (rows + count > _ROWS_TOGETHER or not (window == some[-1][0] or window.start == some[-1][0].end)):
+        if some and (rows + count > most or not (window == some[-1][0] or window.start == some[-1][0].end)):
             yield some
             some, rows = [], 0
         some.append((window, version))

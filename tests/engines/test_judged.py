@@ -207,6 +207,19 @@ def test_rows_are_read_in_batches_and_not_kept(
     assert sorted(heights) == [5 * A_DAY, 5 * A_DAY]
 
 
+def test_profiles_with_hidden_columns_are_checked_as_profiles(capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(Path("hidden.yaml"), columns={**COLUMNS, "store": {"k": "hash"}})
+    for rows, output in (("reference.parquet", "hidden-1.parquet"), ("rows", "hidden-2.parquet")):
+        assert said(capsys, "profile", rows, "--output", output, "--config", config)[0] == 0
+    sides, asked = ("hidden-1.parquet", "hidden-2.parquet"), ("--config", config, "--json")
+    of_rows = said(capsys, "check", "reference.parquet", "rows", "--engine", "local", *asked)
+    assert of_rows[0] == 1
+    assert said(capsys, "check", *sides, *asked) == of_rows
+    code, _, err = said(capsys, "check", "reference.parquet", sides[1], *asked)
+    assert code == 2
+    assert "hashed values of k, and rows came beside them; profile these, too" in err
+
+
 # ---- in an object store ----------------------------------------------------------------------------------------------
 
 

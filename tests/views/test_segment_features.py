@@ -286,10 +286,10 @@ def test_what_is_kept_is_bounded_by_its_parts(
 ) -> None:
     anew(service, monkeypatch)
     monkeypatch.setattr(segment_features, "MOST_KEPT", 12)  # each side has five segments, of one version or of two
-    asked = {"feature": "age", "window": day_window(service, 0).start, "segment": "season:winter"}
+    start = day_window(service, 0).start
     for _ in range(2):
         for by in ("season:winter", "plan:(missing)"):
-            service.views.feature(MODEL, **{**asked, "segment": by})
+            service.views.feature(MODEL, "age", window=start, segment=by)
         kept = service.views._segments._kept.values()
         assert sum(map(len, kept)) <= 12
     assert len(reads) > 2  # what was forgotten is read again

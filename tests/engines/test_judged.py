@@ -27,7 +27,7 @@ from driftline.profiles.carried import as_carried, merge_group, profile_partitio
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, as_batch, from_batch
 from driftline.sources.far import store_options
-from driftline.sources.files import files_of
+from driftline.sources.files import files_of, open_rows, whole
 from tests.support.s3 import S3
 
 BEGIN, DAYS, A_DAY = datetime(2026, 1, 1, tzinfo=UTC), 24, 24
@@ -207,6 +207,19 @@ def test_rows_are_read_in_batches_and_not_kept(
     assert sorted(heights) == [5 * A_DAY, 5 * A_DAY]
 
 
+def test_profiles_with_hidden_columns_are_checked_as_profiles(capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(Path("hidden.yaml"), columns={**COLUMNS, "store": {"k": "hash"}})
+    for rows, output in (("reference.parquet", "hidden-1.parquet"), ("rows", "hidden-2.parquet")):
+        assert said(capsys, "profile", rows, "--output", output, "--config", config)[0] == 0
+    sides, asked = ("hidden-1.parquet", "hidden-2.parquet"), ("--config", config, "--json")
+    of_rows = said(capsys, "check", "reference.parquet", "rows", "--engine", "local", *asked)
+    assert of_rows[0] == 1
+    assert said(capsys, "check", *sides, *asked) == of_rows
+    code, _, err = said(capsys, "check", "reference.parquet", sides[1], *asked)
+    assert code == 2
+    assert "hashed values of k, and rows came beside them; profile these, too" in err
+
+
 # ---- in an object store ----------------------------------------------------------------------------------------------
 
 
@@ -235,3 +248,17 @@ def test_rows_and_tables_may_lie_in_an_object_store(capsys: pytest.CaptureFixtur
     code, out, err = said(capsys, "backtest", f"{place}/cut.parquet")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{place}/cut.parquet cannot be read" in err
+
+
+def test_names_in_an_object_store_are_no_patterns(s3: S3) -> None:
+    place = s3.address()
+    options = store_options(place)
+    folders = {"odd": ["a?b", "k*", "k[1]", "kind"], "usual": ["a%20b", "a b"]}
+    for folder, names in folders.items():
+        for name in names:
+            address = f"{place}/{folder}/{name}.parquet"
+            pl.DataFrame({"name": [name]}).write_parquet(address, storage_options=options)
+    assert len(files_of(f"{place}/usual/*.parquet")) == 2
+    for folder, names in folders.items():
+        files = [whole(open_rows(file)) for file in files_of(f"{place}/{folder}/*.parquet")]
+        assert sorted(pl.concat(files)["name"]) == sorted(names)

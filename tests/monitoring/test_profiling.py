@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import yaml
 from driftline.cli.main import main
 from driftline.engines.stored import open_profiles, stored_frame
 from driftline.errors import DataError, UsageError
+from driftline.monitoring.profiling import require_free
 from driftline.sources.profiled import is_profiles
 
 BEGIN, DAYS, A_DAY, REFERENCE_DAYS = datetime(2025, 1, 1, tzinfo=UTC), 75, 40, 21
@@ -316,6 +318,15 @@ def test_tables_of_an_older_release_are_read_and_written_over(inside: Path, caps
     older.write_delta("older")
     assert said(capsys, "profile", "rows/2025-01.parquet", "--output", "older/")[0] == 0
     assert "checksum" in pl.read_delta("older").columns
+
+
+def test_a_link_to_a_device_or_pipe_does_not_replace_it(tmp_path: Path) -> None:
+    """A file that is written whole takes the place of what was there: for root also that of /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    link = tmp_path / "link.parquet"
+    link.symlink_to(tmp_path / "pipe")
+    with pytest.raises(UsageError, match=r"pipe is neither a file nor a folder; name another place"):
+        require_free(str(link))
 
 
 def test_a_link_is_written_through_and_stays_one(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

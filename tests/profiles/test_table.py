@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from driftline.engines.stored import open_profiles, stored_frame
 from driftline.errors import DataError
 from driftline.events import Kind, Schema, Task, WindowSpec
 from driftline.profiles import Columns, WindowProfile
 from driftline.profiles.layout import Layout
-from driftline.profiles.table import SCHEMA, ProfileTable, as_frame, from_frame, profile_batches
+from driftline.profiles.table import SCHEMA, ProfileTable, _checksum, as_frame, from_frame, profile_batches
 from driftline.sketches import Grid, decode, encode
 from driftline.sources.profiled import LAYOUT as LAYOUT_BYTES
 from driftline.sources.profiled import MODEL, RELEASE, TELLING
@@ -156,6 +158,26 @@ def test_tables_that_have_no_checksum_are_read_also_beside_others() -> None:
     assert from_frame(both, LAYOUT) == TABLE
     elsewhere = FRAME.with_columns(pl.col("start", "end").dt.convert_time_zone("Asia/Tokyo"))
     assert from_frame(elsewhere, LAYOUT) == TABLE
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("checksum", pl.lit(1).implode()), ("layout_bytes", pl.lit(1)), ("start", pl.lit(b"1"))]
+)
+def test_tables_with_columns_of_other_types_are_refused_alone_and_beside_others(
+    tmp_path: Path, name: str, other: pl.Expr
+) -> None:
+    frame = stored_frame(TABLE, LAYOUT, "m", "1")
+    for at, some in enumerate((frame, frame.with_columns(other.alias(name)), frame)):
+        some.write_parquet(tmp_path / f"{at}.parquet")
+    for given_path in (tmp_path / "1.parquet", tmp_path):
+        with pytest.raises(DataError, match=str(tmp_path)):
+            open_profiles(given_path)
+
+
+def test_a_checksum_is_the_same_in_every_release_of_python() -> None:
+    r"""One that does not know the sign U+1FAE8 yet writes it as \U0001fae8 in its `repr`."""
+    row = (DAY, DAY + timedelta(days=1), "\U0001fae8", 2, 1, b"p", None, "layout")
+    assert _checksum(row) == "c81e550760166c5a17efd73dc418a226"
 
 
 def test_profiles_say_what_they_did_when_they_were_encoded_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import reduce
 from pathlib import Path
@@ -18,6 +19,7 @@ from starlette.testclient import TestClient
 from driftline.config.load import Config, load
 from driftline.events import Segment, Window
 from driftline.monitoring import segment_rows
+from driftline.monitoring.forgetting import ForgetBody, ask_to_forget, forget_next
 from driftline.monitoring.segment_rows import Part, parts_of_reference, parts_of_window
 from driftline.net.limits import QueueFullError
 from driftline.profiles import Column, NumericColumn, WindowProfile
@@ -26,7 +28,8 @@ from driftline.service.runtime import Service
 from driftline.sketches import decode, encode
 from driftline.store.log import EventLog
 from driftline.store.retention import Cut
-from driftline.views.segment_features import SegmentReader
+from driftline.views import segment_features
+from driftline.views.segment_features import MOST_WAITING, SegmentReader
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, START, label
 from tests.support.effort import counted
@@ -266,6 +269,32 @@ def test_who_waits_too_long_for_a_turn_is_told_to_come_again(
     assert service.views.feature(MODEL, "age", segment="season:winter").compared is not None
 
 
+def test_of_many_that_wait_all_but_a_few_are_sent_away_at_once(service: Service) -> None:
+    reader = SegmentReader(service.views._log, patience_seconds=60.0)
+    with ExitStack() as held:
+        for _ in range(MOST_WAITING):
+            held.enter_context(reader._waiting)
+        with pytest.raises(QueueFullError, match="try again later"), reader._my_turn():
+            pass
+    with reader._my_turn():
+        assert not reader._turn.acquire(blocking=False)
+    assert reader._turn.acquire(blocking=False)
+
+
+def test_what_is_kept_is_bounded_by_its_parts(
+    service: Service, monkeypatch: pytest.MonkeyPatch, reads: list[list[str]]
+) -> None:
+    anew(service, monkeypatch)
+    monkeypatch.setattr(segment_features, "MOST_KEPT", 12)  # each side has five segments, of one version or of two
+    start = day_window(service, 0).start
+    for _ in range(2):
+        for by in ("season:winter", "plan:(missing)"):
+            service.views.feature(MODEL, "age", window=start, segment=by)
+        kept = service.views._segments._kept.values()
+        assert sum(map(len, kept)) <= 12
+    assert len(reads) > 2  # what was forgotten is read again
+
+
 # ---- what cannot be shown -------------------------------------------------------------------------------------------
 
 
@@ -299,6 +328,25 @@ def test_events_that_are_no_longer_kept_and_rows_that_were_forgotten_are_said(tm
     words = plain(Elements(answer.text).words)
     assert answer.status_code == 200 and "were deleted by keep.events: 400d" in words and "nothing to draw" not in words
     assert "not judged" not in words.partition("Over time")[0] and "Drifted in" in words.partition("Over time")[2]
+    service.stop()
+
+
+def test_rows_that_are_being_forgotten_are_not_kept(tmp_path: Path) -> None:
+    """They are counted before they are out of the log; what is read in between is of neither."""
+    service = Service(configured(tmp_path))
+    send_days(service, 1)
+    model, shown = service.models[MODEL], []
+
+    def rows() -> int:
+        found = service.views.feature(MODEL, "age", segment="season:winter")
+        assert found.now is not None and found.now.column is not None
+        return found.now.column.rows
+
+    ask_to_forget(service.state, model.config, ForgetBody(["0-winter-1"], "a letter", "ann"), NOW)
+    shown.append(rows())
+    while forget_next(model, service.state, lambda ids: 0, NOW):
+        shown.append(rows())
+    assert shown[0] == shown[1] == 40 and shown[-1] == rows() == 39
     service.stop()
 
 

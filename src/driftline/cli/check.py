@@ -150,9 +150,10 @@ def _opened(
     from driftline.config.load import load
 
     chosen_model = chosen(load(config).models, model, config)
+    from driftline.sources.profiled import is_profiles
+
     if engine is not None:
         from driftline.monitoring.profiling import profiled_by
-        from driftline.sources.profiled import is_profiles
 
         return [
             one if is_profiles(one) else profiled_by(engine, chosen_model, [one], told, by_window=False)
@@ -162,7 +163,7 @@ def _opened(
         return files
     from driftline.monitoring.hiding import opened
 
-    return [opened(one, chosen_model) for one in files]
+    return [one if is_profiles(one) else opened(one, chosen_model) for one in files]
 
 
 def _require_own_layout(config: Path | None, model: str | None, *files: str) -> None:

@@ -19,6 +19,7 @@ from driftline.profiles.table import ProfileTable, as_frame, from_frame
 from driftline.sketches import decode, encode
 from driftline.sources.files import files_of, open_rows, whole
 from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, TELLING, holds_profiles
+from driftline.sources.rows import readable
 from driftline.text.numbers import count
 
 _SAME = ("start", "end", "version", "profile", "segments")
@@ -65,8 +66,9 @@ def open_profiles(given: str | Path | pl.DataFrame | StoredProfiles) -> StoredPr
         there = open_rows(given).schema  # which refuses rows and profiles together, and says which are which
         lacking = ", ".join(sorted(TELLING - set(there)))
         raise DataError(f"{given} is no table of profiles, as `driftline profile` writes them: it lacks {lacking}")
-    # Tables of several releases differ in their columns.
-    return _from_frame(pl.concat([whole(rows) for rows in files], how="diagonal_relaxed"), str(given))
+    with readable(str(given)):  # tables of several releases differ in their columns, and damaged ones in their types
+        every = pl.concat([whole(rows) for rows in files], how="diagonal_relaxed")
+    return _from_frame(every, str(given))
 
 
 def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:

@@ -182,6 +182,8 @@ def require_free(output: str) -> None:
         raise UsageError(f"--output {output} is a link that leads to itself; name another place")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {path.absolute().parent}; make it first")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(f"--output {output}: {path} is neither a file nor a folder; name another place")
     there = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if there and not is_profiles(path):
         raise UsageError(f"--output {output} is there, and is no table of profiles; name another place")

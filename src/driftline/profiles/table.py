@@ -168,9 +168,10 @@ def _checksum(row: tuple[Any, ...]) -> str:
 
 
 def _plain(value: object) -> bytes:
+    """Write a text as it is: which signs `repr` escapes is another matter in each release of Python."""
     if isinstance(value, datetime):
-        value = value.astimezone(UTC).isoformat()
-    return repr(value).encode()
+        return value.astimezone(UTC).isoformat().encode()
+    return value.encode() if isinstance(value, str) else repr(value).encode()
 
 
 def as_batch(table: ProfileTable, layout: Layout) -> pa.RecordBatch:

@@ -61,6 +61,8 @@ def _addresses(address: str) -> list[str]:
 def parquet_addresses(address: str) -> list[str]:
     """Return the addresses of the Parquet files that match a pattern, in order, but those without rows: of the others
     the footers are read. Raises `UsageError` where nothing matches.
+
+    The pattern itself stands for files of which one has a sign of patterns in its name: alone, it would match others.
     """
     if is_web(address) or not any(sign in address for sign in _ANY):
         return [address]
@@ -72,7 +74,10 @@ def parquet_addresses(address: str) -> list[str]:
         include_file_paths=_PATH,
         storage_options=store_options(address),
     )
-    return _paths(scan, address) or [address]
+    found = _paths(scan, address)
+    if not found or any(sign in one for one in found for sign in _ANY):
+        return [address]
+    return found
 
 
 def _paths(scan: pl.LazyFrame, address: str) -> list[str]:

@@ -6,7 +6,8 @@ What was read is kept as long as it stays the same, so that pages that refresh, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -21,6 +22,7 @@ from driftline.net.limits import QueueFullError
 from driftline.profiles import Column, Reference
 from driftline.profiles.column import merge_columns
 from driftline.statistics.drift import compare_columns
+from driftline.store.forgetting import WAITING
 from driftline.store.log import EventLog, Table
 from driftline.store.models import ModelRow
 from driftline.store.retention import gone_words, is_gone
@@ -32,12 +34,19 @@ from driftline.views.stored import reference_of, schema_of
 PATIENCE_SECONDS = 20.0
 """So long a page waits for its turn: one segment is read at a time, whatever is asked for."""
 
-_MOST_KEPT = 200
+MOST_WAITING = 5
+"""So many wait at once, others are sent away: each holds one of the few dozen threads that answer everything else."""
+
+MOST_KEPT = 5_000
+"""So many parts are kept, of a kilobyte for numbers and ten for texts: a side has one for each segment and version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What there is to read, as the state says it: nothing of the state is held while rows are read."""
+    """What there is to read, as the state says it: nothing of the state is held while rows are read.
+
+    ``erasing`` says that rows are being taken out of the log which are already among the ``forgotten``.
+    """
 
     config: ModelConfig
     stored: ModelRow
@@ -48,6 +57,7 @@ class Wanted:
     through: Mapping[Table, int] | None
     gone: Mapping[Window, str]
     forgotten: Mapping[Window, int]
+    erasing: bool
 
     @property
     def kind(self) -> Kind:
@@ -70,6 +80,7 @@ def wanted(read: Work, config: ModelConfig, found: FeatureView, segment: Segment
         known_marks(read, config.name),
         {one: gone_words(cut) for one in windows if cut is not None and is_gone(cut, one)},
         {one: sum(read.retention.forgotten(config.name, one.start).values()) for one in windows},
+        (asked := read.forgettings.next(config.name)) is not None and asked.state != WAITING,
     )
 
 
@@ -79,7 +90,7 @@ class SegmentReader:
     def __init__(self, log: Callable[[ModelRow], EventLog], patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._log, self._patience = log, patience_seconds
         self._kept: dict[Hashable, list[Part]] = {}
-        self._turn = threading.Lock()
+        self._turn, self._waiting = threading.Lock(), threading.BoundedSemaphore(MOST_WAITING)
 
     def narrowed(self, found: FeatureView, asked: Wanted) -> FeatureView:
         """Return a feature, found of all rows, of the rows of a segment alone.
@@ -128,7 +139,8 @@ class SegmentReader:
             log, by, through = self._log(asked.stored), asked.segment.column, asked.through
             return parts_of_window(log, window, asked.feature, by, asked.schema, asked.reference, through=through)
 
-        parts = self._once((window, tuple(side.versions.items()), forgotten), asked, read)
+        key = (window, tuple(side.versions.items()), forgotten)
+        parts = self._once(key, asked, read, keep=not (forgotten and asked.erasing))
         less, told = rows - sum(one.rows for one in parts), ""
         if less > 0:
             why = "were forgotten" if forgotten else "are no longer in the event log"
@@ -156,20 +168,33 @@ class SegmentReader:
         what = "the reference, in the months of this season," if months else "the reference"
         return _alone(side, what, parts, asked), parts
 
-    def _once(self, key: Hashable, asked: Wanted, read: Callable[[], list[Part]]) -> list[Part]:
-        """Read what is not known, one at a time."""
+    def _once(self, key: Hashable, asked: Wanted, read: Callable[[], list[Part]], *, keep: bool = True) -> list[Part]:
+        """Read what is not known, one at a time; ``keep`` it as what this key stands for."""
         name = (asked.config.name, asked.stored.fingerprint, asked.feature, asked.segment.column, key)
         if (known := self._kept.get(name)) is not None:
             return known
-        if not self._turn.acquire(timeout=self._patience):
-            raise QueueFullError("rows of other segments are being read; try again later")
-        try:
+        with self._my_turn():
             if (known := self._kept.get(name)) is None:
                 known = read()
-                if len(self._kept) >= _MOST_KEPT:
+                if not keep:
+                    return known
+                if sum(len(parts) + 1 for parts in self._kept.values()) + len(known) >= MOST_KEPT:
                     self._kept.clear()
                 self._kept[name] = known
             return known
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        busy = QueueFullError("rows of other segments are being read; try again later")
+        if not self._waiting.acquire(blocking=False):
+            raise busy
+        try:
+            if not self._turn.acquire(timeout=self._patience):
+                raise busy
+        finally:
+            self._waiting.release()
+        try:
+            yield
         finally:
             self._turn.release()
 

@@ -156,7 +156,9 @@ def on_spark(rows: int, columns: int, windows: int, cores: int) -> dict[str, Any
     whole = told_apart(layout)
     same = None
     if rows <= 1_000_000:
-        here = ProfileTable.of_all(profile_parts(blocks(block, 0, each * PARTITIONS, rows, windows), whole))
+        spans = [(number * each, (number + 1) * each) for number in range(PARTITIONS)]
+        made = (one for first, last in spans for one in blocks(block, first, last, rows, windows))
+        here = ProfileTable.of_all(profile_parts(made, whole))
         same = as_frame(here, whole).equals(as_frame(table, whole))
     return {
         "processor": processor,

@@ -69,6 +69,8 @@ def measure(job: Asked) -> dict[str, Any]:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if found.get("same") is False:
+        raise SystemExit(f"{' '.join(command)}: Spark made other profiles than this process of the same rows")
     return found | {"when": measured_now()}
 
 

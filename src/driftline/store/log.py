@@ -372,10 +372,6 @@ class EventLog:
         span = Window(windows[0][0].start, windows[-1][0].end)
         starts = pl.Series(sorted({window.start for window, _ in windows}), dtype=TIME)
 
-        def within(rows: pl.LazyFrame, table: Table, time: str) -> pl.LazyFrame:
-            inside = (pl.col(time) >= span.start) & (pl.col(time) < span.end)
-            return _up_to(rows, through, table).filter(inside)
-
         def place(time: str) -> pl.Expr:
             if len(starts) == 1:
                 return pl.lit(0, pl.UInt32).alias(_PLACE)
@@ -385,7 +381,9 @@ class EventLog:
             if predictions is None:
                 return [pl.DataFrame()] * len(windows)
             versions = {version for _, version in windows}
-            mine = within(predictions, "predictions", "time").filter(pl.col("version").is_in(sorted(versions)))
+            mine = _up_to(predictions, through, "predictions").filter(
+                _inside(span), pl.col("version").is_in(sorted(versions))
+            )
             there = mine.collect_schema().names()
             kept = there if columns is None else ["id", *(name for name in columns if name in there)]
             mine = mine.select(*kept, pl.col("version").alias(_VERSION), place("time"))
@@ -393,7 +391,8 @@ class EventLog:
                 mine = mine.with_columns(label=pl.lit(None, self._target))
             else:
                 newest = (
-                    within(labels, "labels", "prediction_time")
+                    _up_to(labels, through, "labels")
+                    .filter(_inside(span, "prediction_time"))
                     .sort("seq", maintain_order=True)
                     .group_by("id", place("prediction_time"))
                     .agg(pl.col("label").last(), pl.col("time").first().alias(FIRST_LABEL))
@@ -416,8 +415,7 @@ class EventLog:
         with self._scan("predictions") as predictions:
             if predictions is None:
                 return pl.DataFrame(schema={"version": pl.String})
-            inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
-            mine = _up_to(predictions, through, "predictions").filter(inside)
+            mine = _up_to(predictions, through, "predictions").filter(_inside(window))
             there = set(mine.collect_schema().names())
             return mine.select("version", *(name for name in dict.fromkeys(columns) if name in there)).collect()
 
@@ -441,17 +439,12 @@ class EventLog:
             if predictions is None or labels is None:
                 return pl.DataFrame()
             newest = (
-                labels.filter(
-                    (pl.col("prediction_time") >= span.start)
-                    & (pl.col("prediction_time") < span.end)
-                    & (pl.col("seq") <= marks["labels"].seq)
-                )
+                labels.filter(_inside(span, "prediction_time"), pl.col("seq") <= marks["labels"].seq)
                 .sort("seq", maintain_order=True)
                 .unique("id", keep="last", maintain_order=True)
                 .select("id", "label", labelled_at="time")
             )
-            inside = (pl.col("time") >= span.start) & (pl.col("time") < span.end)
-            mine = predictions.filter(inside & (pl.col("seq") <= marks["predictions"].seq))
+            mine = predictions.filter(_inside(span), pl.col("seq") <= marks["predictions"].seq)
             return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
 
     @_read_again
@@ -722,6 +715,10 @@ def way_out(model: str) -> str:
 
 def _up_to(rows: pl.LazyFrame, through: Mapping[Table, int] | None, table: Table) -> pl.LazyFrame:
     return rows if through is None else rows.filter(pl.col("seq") <= through[table])
+
+
+def _inside(window: Window, time: str = "time") -> pl.Expr:
+    return (pl.col(time) >= window.start) & (pl.col(time) < window.end)
 
 
 def touching(windows: Iterable[tuple[Window, str, int]], most: int) -> Iterator[list[tuple[Window, str]]]:
